@@ -1,0 +1,349 @@
+"""The words of the field as values: what is configured, what happened, and nothing that does anything.
+
+All values are immutable. Durations are in seconds where the name says nothing else.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+#: The prefix of every name that we give to a snapshot, a node or a file. Nothing without it is ever deleted.
+NAME_PREFIX = "quiesce-"
+
+
+class Quiesce(StrEnum):
+    """What a job wants when a guest cannot be quiesced."""
+
+    REQUIRED = "required"  # fail
+    PREFERRED = "preferred"  # cut all the same, and say so
+    OFF = "off"  # do not even try
+
+
+class PreFlush(StrEnum):
+    """How dirty pages are written back before the freeze."""
+
+    OFF = "off"
+    SYNC = "sync"  # one sync(1): short window, but the stall mostly moves before it
+    GENTLE = "gentle"  # paced, so that the application hardly feels it
+
+
+class Trigger(StrEnum):
+    """Why a run began."""
+
+    MANUAL = "manual"
+    SCHEDULE = "schedule"
+    THAW = "thaw"  # an operator thawed by hand; the run has no job
+
+
+class State(StrEnum):
+    """The state of a run, and of each of its targets."""
+
+    PENDING = "pending"  # journaled; the guest is untouched
+    RUNNING = "running"  # the intents are committed: the guest may be frozen
+    DONE = "done"
+    FAILED = "failed"  # did not do what was asked; the guest is confirmed thawed, or was never frozen
+    REFUSED = "refused"  # turned away before it touched the guest
+    RECOVERED = "recovered"  # its process died; recovery settled it
+    STUCK = "stuck"  # a thaw could not be confirmed: the guest may still be frozen
+    CANCELLED = "cancelled"  # ended by its user; the guest is confirmed thawed, or was never frozen
+
+
+class Consistency(StrEnum):
+    """What is known about the cut's contents, from the best to nothing."""
+
+    APPLICATION = (
+        "application"  # the guest's hooks ran, and it was frozen through the cut
+    )
+    FILESYSTEM = "filesystem"  # frozen through the cut, proven
+    CRASH = (
+        "crash"  # there is a cut; that the guest was frozen through it is not proven
+    )
+    NONE = "none"  # there is no cut
+
+
+class Action(StrEnum):
+    """What a step did."""
+
+    PREFLIGHT = "preflight"  # may this machine be quiesced now?
+    PREPARE = "prepare"  # everything slow: overlay files, target images
+    FLUSH = "flush"  # write back the guest's dirty pages
+    FREEZE = "freeze"
+    CUT = "cut"
+    THAW = "thaw"
+    CONFIRM = "confirm"  # ask the guest whether it is thawed
+    VERIFY = "verify"  # ask the driver, by name, whether a cut happened
+    DISCARD = "discard"  # remove what was prepared for a cut that did not happen
+
+
+class Outcome(StrEnum):
+    """How far a step came."""
+
+    INTENT = "intent"  # about to be done
+    DONE = "done"
+    FAILED = (
+        "failed"  # certainly without effect, or with an effect that the error names
+    )
+    UNKNOWN = "unknown"  # may or may not have taken effect
+
+
+class FreezeStatus(StrEnum):
+    """What the agent *believes* about the guest's file systems (`GuestFsfreezeStatus` in QEMU's qga schema).
+
+    It is not the kernel's state: after a thaw by another hand it still reads `frozen`. The count that a thaw
+    answers tells the truth.
+    """
+
+    THAWED = "thawed"
+    FROZEN = "frozen"
+
+
+class Power(StrEnum):
+    """What a machine is doing, seen from outside."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    MIGRATING = "migrating"
+    OFF = "off"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A guest, and the ways to it. At least one of `hypervisor` and `agent` is set."""
+
+    name: str
+    #: The libvirt connection URI, e.g. `qemu:///system`.
+    hypervisor: str | None = None
+    #: The libvirt domain; set when `hypervisor` is.
+    domain: str | None = None
+    #: Path of the agent's unix socket. When set, the agent is reached there and not through libvirt.
+    agent: str | None = None
+    #: Path of the QMP unix socket.
+    qmp: str | None = None
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Machine":
+        """The machine that `dataclasses.asdict` described."""
+        return cls(**document)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is configured: which machines, how they are cut, and what is promised."""
+
+    name: str
+    machines: tuple[str, ...]
+    driver: str
+    #: A cron expression in five fields; at most one of `schedule` and `every` is set.
+    schedule: str | None = None
+    #: Seconds between two runs.
+    every: float | None = None
+    quiesce: Quiesce = Quiesce.REQUIRED
+    #: Mount points to freeze; empty means all.
+    mountpoints: tuple[str, ...] = ()
+    #: True: all machines at one point in time, in one window.
+    group: bool = False
+    #: Seconds that the guest may take to answer the freeze.
+    freeze_timeout: float = 30.0
+    #: The longest time, in seconds, between the freeze's answer and the thaw.
+    hold_limit: float = 5.0
+    #: Seconds after which a one-shot command gives up confirming a thaw.
+    thaw_timeout: float = 60.0
+    pre_flush: PreFlush = PreFlush.OFF
+    #: The driver's own options.
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Job":
+        """The job that `dataclasses.asdict` described."""
+        tuples = {key: tuple(document[key]) for key in ("machines", "mountpoints")}
+        enums = {
+            "quiesce": Quiesce(document["quiesce"]),
+            "pre_flush": PreFlush(document["pre_flush"]),
+        }
+        return cls(**{**document, **tuples, **enums})
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that a run belongs to, told apart from any later process with the same number."""
+
+    host: str
+    #: The kernel's random id of this boot: after a reboot every process of the host is gone.
+    boot: str
+    pid: int
+    #: When the process started, in clock ticks since boot (`/proc/PID/stat`, field 22).
+    started: int
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.boot}/{self.pid}/{self.started}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Owner":
+        """The owner that `str` wrote."""
+        host, boot, pid, started = text.rsplit("/", 3)
+        return cls(host, boot, int(pid), int(started))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One entry of the journal: an intent, or its outcome. Never changed, never deleted."""
+
+    machine: str
+    action: Action
+    outcome: Outcome
+    #: Wall-clock time at which the step was made, in UTC.
+    at: datetime
+    #: Monotonic time at which the step was made, in seconds: comparable within one process only.
+    monotonic: float
+    #: How long the action took, in milliseconds; None for an intent.
+    duration_ms: float | None = None
+    #: What the other side answered and what was asked for; only JSON values.
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def began(self) -> float:
+        """Monotonic time at which the action began, in seconds."""
+        return self.monotonic - (self.duration_ms or 0.0) / 1000
+
+
+@dataclass(frozen=True)
+class Target:
+    """One machine in a run."""
+
+    machine: Machine
+    state: State = State.PENDING
+    consistency: Consistency = Consistency.NONE
+    #: Milliseconds from sending the freeze to the confirmed thaw; None without a freeze.
+    window_ms: float | None = None
+    #: Milliseconds from the freeze's answer to the thaw's; None without both.
+    hold_ms: float | None = None
+    #: What the driver made, as it describes it; None when there is no cut.
+    snapshot: Mapping[str, Any] | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of a job."""
+
+    id: str
+    #: None for a run that has no job: a thaw by hand.
+    job: Job | None
+    trigger: Trigger
+    owner: Owner
+    started_at: datetime
+    targets: tuple[Target, ...]
+    state: State = State.PENDING
+    consistency: Consistency = Consistency.NONE
+    finished_at: datetime | None = None
+    error: str | None = None
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def snapshot_name(self) -> str:
+        """The name of whatever this run cuts: known before the freeze, the same on every machine."""
+        return NAME_PREFIX + self.id
+
+    @property
+    def window_ms(self) -> float | None:
+        """The longest window among the targets, in milliseconds."""
+        return max(
+            (t.window_ms for t in self.targets if t.window_ms is not None), default=None
+        )
+
+    def target(self, machine: str) -> Target:
+        """The target of that machine. Raises KeyError when it is not in this run."""
+        return {target.machine.name: target for target in self.targets}[machine]
+
+    def steps_of(self, machine: str) -> tuple[Step, ...]:
+        """The steps of one machine, in order."""
+        return tuple(step for step in self.steps if step.machine == machine)
+
+    def with_target(self, target: Target) -> "Run":
+        """This run with one target replaced."""
+        targets = tuple(
+            target if t.machine.name == target.machine.name else t for t in self.targets
+        )
+        return dataclasses.replace(self, targets=targets)
+
+
+@dataclass(frozen=True)
+class AgentInfo:
+    """What the agent says about itself (`guest-info`)."""
+
+    version: str
+    #: The names of the commands that it carries out now.
+    enabled: frozenset[str]
+
+
+@dataclass(frozen=True)
+class OsInfo:
+    """What the guest says about its operating system (`guest-get-osinfo`). Every field may be missing there."""
+
+    id: str | None
+    name: str | None
+    version: str | None
+    kernel: str | None
+
+
+@dataclass(frozen=True)
+class Filesystem:
+    """One mounted file system of the guest (`guest-get-fsinfo`)."""
+
+    mountpoint: str
+    #: The block device as the guest names it.
+    device: str
+    type: str
+
+
+@dataclass(frozen=True)
+class ExecResult:
+    """How a command in the guest ended (`guest-exec-status`)."""
+
+    #: None when it was ended by a signal.
+    exit_code: int | None
+    output: bytes
+    error_output: bytes
+
+
+@dataclass(frozen=True)
+class Disk:
+    """One writable disk of a machine, as its hypervisor sees it now."""
+
+    #: How the hypervisor names the disk: `vda` for libvirt, the block device or node of bare QEMU.
+    name: str
+    #: The node that an overlay is put on (bare QEMU); the same as `name` for libvirt.
+    node: str
+    #: Path of the file on the top of its chain.
+    path: str
+    format: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A file that takes a disk's writes from the cut on, and leaves the file below it as the snapshot."""
+
+    disk: Disk
+    path: str
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether a machine could be quiesced now: the pre-flight as a report."""
+
+    machine: str
+    power: Power | None = None
+    agent_version: str | None = None
+    freeze_status: FreezeStatus | None = None
+    filesystems: tuple[Filesystem, ...] = ()
+    #: What stands in the way, each with what to do about it. Empty: ready.
+    problems: tuple[str, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        return not self.problems

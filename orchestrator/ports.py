@@ -1,0 +1,256 @@
+"""The seams of the product: what the heart needs from the world, as protocols.
+
+Every call that leaves the process has a deadline and ends in one of four ways: it returns, or it raises
+`Unreachable` (nothing was sent), `Rejected` (the other side said no) or `OutcomeUnknown` (sent; no trustworthy
+answer). No other exception crosses a seam, whatever a hostile guest or a broken library does.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from orchestrator.clock import Clock, Deadline
+from orchestrator.model import (
+    AgentInfo,
+    Disk,
+    ExecResult,
+    Filesystem,
+    FreezeStatus,
+    Job,
+    Machine,
+    OsInfo,
+    Overlay,
+    Owner,
+    Power,
+    Run,
+    State,
+    Step,
+    Target,
+)
+
+#: Is told of every step as it is made, also inside the window: it must return at once and never raise.
+Observer = Callable[[Step], None]
+
+
+class Agent(Protocol):
+    """The guest agent of one machine. Used by one thread at a time.
+
+    It connects by itself when first used and after `reset`, and brings the channel into step (`guest-sync`)
+    before a call whenever it is not known to be.
+    """
+
+    def sync(self, deadline: Deadline) -> None:
+        """Prove that the agent answers now, and discard every stale reply.
+
+        Raises Unreachable or OutcomeUnknown.
+        """
+        ...
+
+    def ping(self, deadline: Deadline) -> None:
+        """`guest-ping`."""
+        ...
+
+    def info(self, deadline: Deadline) -> AgentInfo:
+        """`guest-info`: version and enabled commands."""
+        ...
+
+    def osinfo(self, deadline: Deadline) -> OsInfo:
+        """`guest-get-osinfo`. Raises CommandDisabled on an agent older than 2.10."""
+        ...
+
+    def fsinfo(self, deadline: Deadline) -> tuple[Filesystem, ...]:
+        """`guest-get-fsinfo`: the guest's mounted file systems. Refused by the agent while frozen."""
+        ...
+
+    def freeze_status(self, deadline: Deadline) -> FreezeStatus:
+        """`guest-fsfreeze-status`: the agent's belief."""
+        ...
+
+    def freeze(self, mountpoints: Sequence[str], deadline: Deadline) -> int:
+        """Freeze all file systems, or those at `mountpoints`, and return how many were frozen.
+
+        `guest-fsfreeze-freeze`, or `guest-fsfreeze-freeze-list` with mount points. Never sent twice by one call.
+        Raises CommandDisabled when it was certainly not carried out: the agent forbids it, or is in its
+        frozen state already.
+        """
+        ...
+
+    def thaw(self, deadline: Deadline) -> int:
+        """`guest-fsfreeze-thaw`: thaw, and return how many file systems were still frozen. 0 on a thawed guest."""
+        ...
+
+    def execute(
+        self, path: str, arguments: Sequence[str], deadline: Deadline
+    ) -> ExecResult:
+        """Run a program in the guest and wait for its end (`guest-exec`, `guest-exec-status`).
+
+        The program is not ended when `deadline` passes; OutcomeUnknown is raised then.
+        """
+        ...
+
+    def reset(self) -> None:
+        """Drop the connection. The next call connects anew. Never raises."""
+        ...
+
+    def close(self) -> None:
+        """Drop the connection for good. Never raises."""
+        ...
+
+
+class Hypervisor(Protocol):
+    """One machine seen from outside: what it does, its disks, and the atomic cut over all of them."""
+
+    #: True when the machine's disk files are on this host, so that we can make overlay files ourselves.
+    local: bool
+
+    def power(self, deadline: Deadline) -> Power:
+        """What the machine is doing. Raises Rejected when there is no such machine."""
+        ...
+
+    def disks(self, deadline: Deadline) -> tuple[Disk, ...]:
+        """Its writable disks: everything that a snapshot must contain. Raises Rejected for one that no
+        file-based overlay can be put on.
+        """
+        ...
+
+    def open_overlays(self, overlays: Sequence[Overlay], deadline: Deadline) -> None:
+        """Let QEMU open the overlay files beforehand, where that is possible. Idempotent."""
+        ...
+
+    def snapshot(
+        self, name: str, overlays: Sequence[Overlay], deadline: Deadline
+    ) -> None:
+        """Move all disks onto their overlays at once: all or none. This is the cut; nothing here is slow."""
+        ...
+
+    def has_snapshot(
+        self, name: str, overlays: Sequence[Overlay], deadline: Deadline
+    ) -> bool:
+        """Whether that cut happened. Raises OutcomeUnknown or Unreachable when it cannot be told."""
+        ...
+
+    def close_overlays(self, overlays: Sequence[Overlay], deadline: Deadline) -> None:
+        """Let go of overlays that were opened and never became active. Idempotent."""
+        ...
+
+    def close(self) -> None:
+        """Drop the connection. Never raises."""
+        ...
+
+
+#: What a driver is going to make: JSON values only, complete enough for another process to find and remove it.
+Plan = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DriverContext:
+    """What a driver is made from."""
+
+    machine: Machine
+    job: str
+    run_id: str
+    options: Mapping[str, Any]
+    #: None when the machine has neither a libvirt domain nor a QMP socket.
+    hypervisor: Hypervisor | None
+    clock: Clock
+
+
+class Driver(Protocol):
+    """How the cut is made on one machine. Drivers are found by the entry-point group `quiesce.drivers`.
+
+    An entry point names a callable that takes a `DriverContext` and returns a Driver. It raises ConfigError when
+    the job's options, or the machine, do not fit. The order of calls is `plan`, `prepare`, `cut`; then, when the cut
+    failed or its outcome is unknown, `happened`, and `discard` when it did not. `happened` and `discard` are
+    also called by recovery, in another process, with the plan from the journal.
+    """
+
+    def plan(self, snapshot: str, deadline: Deadline) -> Plan:
+        """What will be made under that name. Changes nothing. Journaled before `prepare` is called."""
+        ...
+
+    def prepare(self, plan: Plan, deadline: Deadline) -> None:
+        """Everything slow, before the freeze. On failure, `discard` undoes what was made so far."""
+        ...
+
+    def cut(self, plan: Plan, deadline: Deadline) -> Mapping[str, Any]:
+        """Make the cut, inside the window, and describe what was made. All disks of the machine or none."""
+        ...
+
+    def happened(self, plan: Plan, deadline: Deadline) -> Mapping[str, Any] | None:
+        """What the cut made, or None when it did not happen. Raises CallError when it cannot be told."""
+        ...
+
+    def discard(self, plan: Plan, deadline: Deadline) -> None:
+        """Remove what was prepared for a cut that did not happen, and nothing else. Idempotent."""
+        ...
+
+    def close(self) -> None:
+        """Release connections. Never raises."""
+        ...
+
+
+class Connections(Protocol):
+    """Makes the ways to a machine. Nothing connects before it is used."""
+
+    def agent(self, machine: Machine) -> Agent:
+        """The machine's agent."""
+        ...
+
+    def hypervisor(self, machine: Machine) -> Hypervisor | None:
+        """The machine seen from outside, or None when it has neither a libvirt domain nor a QMP socket."""
+        ...
+
+    def driver(self, job: Job, machine: Machine, run_id: str) -> Driver:
+        """The job's driver on that machine. Raises ConfigError."""
+        ...
+
+
+class Journal(Protocol):
+    """The durable memory. When a method returns, what it wrote survives the power cord.
+
+    Every method raises JournalUnavailable when the database cannot be reached or written.
+    """
+
+    def open_run(self, run: Run) -> Run:
+        """Write a new run with its targets.
+
+        Returns it as it stands in the journal: a target whose machine is in another open run is `refused` there,
+        with that run's id in its error, and with `run.job.group` so are all the others.
+        """
+        ...
+
+    def record(self, run: Run, steps: Sequence[Step]) -> None:
+        """Append steps to a run."""
+        ...
+
+    def move(self, run: Run, target: Target, steps: Sequence[Step]) -> None:
+        """Move one target to `target.state`, with all its other fields, and append steps: all or nothing.
+
+        The move lands only from a state that `states.MOVES` permits and while `run.owner` owns the run; it raises
+        Superseded otherwise, and then nothing was written. The run's own state, consistency, error and
+        end follow from its targets in the same transaction.
+        """
+        ...
+
+    def take_over(self, run: Run, owner: Owner) -> Run:
+        """Give an open run to a new owner, if `run.owner` still owns it. Raises Superseded otherwise."""
+        ...
+
+    def run(self, run_id: str) -> Run:
+        """One run with its steps; an unambiguous beginning of the id will do. Raises NotFound."""
+        ...
+
+    def open_runs(self) -> tuple[Run, ...]:
+        """All runs that have an open target, with their steps, oldest first."""
+        ...
+
+    def history(
+        self,
+        limit: int,
+        *,
+        job: str | None = None,
+        machine: str | None = None,
+        state: State | None = None,
+    ) -> tuple[Run, ...]:
+        """The newest runs without their steps: stuck ones first, then newest first."""
+        ...
