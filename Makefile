@@ -3,7 +3,7 @@
 PYTHON ?= /usr/bin/python3
 PACKAGES ?= install
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -51,11 +51,13 @@ endif
 
 .venv/.made: | packages
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("setup: Python 3.11 or newer is needed, PYTHON=... names one")'
+	@echo 'setup: making .venv'
 	@$(PYTHON) -m venv --clear .venv
 	@touch $@
 
 # libvirt-python is built here, against this machine's libvirt: first its build backend, locked like the rest.
 .venv/.locked: requirements-build.lock requirements.lock .venv/.made
+	@echo 'setup: installing the locked versions'
 	@$(PIP) install --require-hashes --requirement requirements-build.lock
 	@$(PIP) install --require-hashes --no-build-isolation --requirement requirements.lock
 	@touch $@
