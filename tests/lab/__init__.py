@@ -1,0 +1,33 @@
+"""Real guests for tests, demonstrations and benchmarks: the distribution's kernel, the real agent, a few seconds.
+
+`BareGuest` is a QEMU process of our own, `LibvirtGuest` a domain under a real libvirtd; both are emulated (TCG), so they
+run where there is no hardware virtualization. Each has the same helpers, see `control.GuestControl`.
+"""
+
+from tests.lab.control import Stall
+from tests.lab.disks import Disk, make_disk
+from tests.lab.guest import AGENT_CHANNEL, HIDDEN_CHANNEL, BareGuest, Guest, Spec
+from tests.lab.image import Image, ensure_image
+from tests.lab.serial_line import Answer
+from tests.lab.waiting import LabError, LabTimeout, wait_for
+from tests.lab.wires import WireError, ask_agent, ask_qmp
+
+__all__ = [
+    "AGENT_CHANNEL",
+    "HIDDEN_CHANNEL",
+    "Answer",
+    "BareGuest",
+    "Disk",
+    "Guest",
+    "Image",
+    "LabError",
+    "LabTimeout",
+    "Spec",
+    "Stall",
+    "WireError",
+    "ask_agent",
+    "ask_qmp",
+    "ensure_image",
+    "make_disk",
+    "wait_for",
+]

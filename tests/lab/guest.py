@@ -1,0 +1,275 @@
+"""A lab guest: what it is made of, its life, and its bare form, a QEMU process without libvirt."""
+
+import atexit
+import contextlib
+import subprocess
+import time
+import weakref
+from abc import abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.lab.control import GuestControl
+from tests.lab.disks import MOUNTS, Disk, image_format, make_disk
+from tests.lab.image import Image, ensure_image
+from tests.lab.places import identity, make_work_folder, remove_work_folder
+from tests.lab.serial_line import Answer, SerialLine
+from tests.lab.waiting import LabError, wait_for
+from tests.lab.wires import ask_agent, ask_qmp
+
+AGENT_CHANNEL = "org.qemu.guest_agent.0"
+HIDDEN_CHANNEL = "org.qemu.guest_agent.1"
+# tsc=reliable spares the calibration, mitigations=off makes an emulated processor's system calls cheaper.
+KERNEL_OPTIONS = "console=ttyS1 quiet loglevel=5 tsc=reliable no_timer_check mitigations=off nokaslr panic=-1"
+BOOT_SECONDS = 90.0
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a guest is made of.
+
+    `channels` are the names of its virtio-serial ports; the guest runs one agent on each. Without any it has no agent
+    that can be reached. `start_agent` false leaves the agent off at boot.
+    """
+
+    disks: tuple[Disk, ...] = (Disk("ext4"), Disk("xfs"))
+    memory_mb: int = 160
+    channels: tuple[str, ...] = (AGENT_CHANNEL,)
+    start_agent: bool = True
+
+    def mounts(self) -> tuple[str, ...]:
+        """Return where each disk is mounted; "-" for one that is not."""
+        return tuple(disk.mount or MOUNTS[slot] for slot, disk in enumerate(self.disks))
+
+    def kernel_options(self) -> str:
+        """Return the kernel's command line, which also tells the guest's init what to do."""
+        agent = "yes" if self.start_agent else "no"
+        return f"{KERNEL_OPTIONS} lab.mounts={','.join(self.mounts())} lab.agent={agent}"
+
+
+_running: "weakref.WeakSet[Guest]" = weakref.WeakSet()
+
+
+@atexit.register
+def stop_all() -> None:
+    """Stop every guest of this process that is still there, also when a test's clean-up was skipped."""
+    for guest in list(_running):
+        guest.stop()
+
+
+class Guest(GuestControl):
+    """The life of a guest, whoever runs it: a work folder, disks, a serial line.
+
+    `agent_socket` and `qmp_socket` are what the product may be given; None where this form of a guest has none.
+    `disks` are the files that it was started with: after a snapshot they are backing files. `boot_seconds` is how long
+    it took from the start until the serial line answered.
+    """
+
+    def __init__(self, spec: Spec | None = None) -> None:
+        """Prepare a guest; nothing exists before `start`."""
+        self.spec = spec or Spec()
+        self.disks: list[Path] = []
+        self.agent_socket: Path | None = None
+        self.qmp_socket: Path | None = None
+        self.boot_seconds = 0.0
+        self._work: Path | None = None
+        self._serial: SerialLine | None = None
+
+    @property
+    def work(self) -> Path:
+        """Return the guest's folder, which is removed by `stop`."""
+        if self._work is None:
+            raise LabError("the guest is not started")
+        return self._work
+
+    @property
+    def name(self) -> str:
+        """Return a name that no other guest has."""
+        return f"quiesce-lab-{self.work.name.rpartition('-')[2]}"
+
+    @property
+    def mounts(self) -> tuple[str, ...]:
+        """Return where the guest's disks are mounted."""
+        return tuple(mount for mount in self.spec.mounts() if mount != "-")
+
+    def start(self) -> Self:
+        """Start the guest without waiting for it; what was begun is undone when that fails."""
+        image = ensure_image()
+        self._work = make_work_folder()
+        _running.add(self)
+        begun = time.monotonic()
+        try:
+            self._make_disks()
+            self._launch(image)
+            self._serial = SerialLine(self.work / "serial")
+        except BaseException:
+            self.stop()
+            raise
+        self._begun = begun
+        return self
+
+    def wait_ready(self, timeout: float = BOOT_SECONDS) -> Self:
+        """Wait until the guest has booted, its disks are mounted and its agent was started."""
+        if self._serial is None:
+            raise LabError("the guest is not started")
+        try:
+            self._serial.wait_ready(timeout)
+        except LabError as error:
+            raise LabError(f"{error}\n{self.console()[-2000:]}") from error
+        self.boot_seconds = time.monotonic() - self._begun
+        return self
+
+    def stop(self) -> None:
+        """End the guest and remove all that was its; to be called any number of times."""
+        if self._serial is not None:
+            self._serial.close()
+            self._serial = None
+        if self._work is not None:
+            self._end()
+            remove_work_folder(self._work)
+            self._work = None
+        _running.discard(self)
+
+    def __enter__(self) -> Self:
+        return self.start().wait_ready()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def console(self) -> str:
+        """Return what the guest's kernel and init have said so far."""
+        with contextlib.suppress(OSError):
+            return (self.work / "console.log").read_text(errors="replace")
+        return ""
+
+    def run(self, script: str, timeout: float = 10.0) -> Answer:
+        """Run a shell script in the guest over the serial line and return how it ended; `timeout` in seconds."""
+        if self._serial is None:
+            raise LabError("the guest is not started")
+        return self._serial.wait(self._serial.start(script), timeout)
+
+    @abstractmethod
+    def monitor(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = 10.0) -> Any:
+        """Ask QEMU itself (QMP) on a path that is not the product's, and return the result; `timeout` in seconds."""
+
+    @abstractmethod
+    def _launch(self, image: Image) -> None:
+        """Start QEMU and set the sockets' attributes."""
+
+    @abstractmethod
+    def _end(self) -> None:
+        """End QEMU, whatever state it is in."""
+
+    def active_disks(self) -> list[Path]:
+        """Return the files that the guest writes to now, which a snapshot changes."""
+        blocks = self.monitor("query-block")
+        return [Path(block["inserted"]["image"]["filename"]) for block in blocks if "inserted" in block]
+
+    def _make_disks(self) -> None:
+        """Make the files of the disks, or take the given ones."""
+        self.disks = [
+            disk.image or make_disk(self.work / f"disk{slot}.qcow2", disk.size_mb, disk.fstype, slot)
+            for slot, disk in enumerate(self.spec.disks)
+        ]
+
+
+class BareGuest(Guest):
+    """A guest as a QEMU process of our own, reached by its sockets.
+
+    `qmp_socket` is left to the product: the lab uses a second monitor. The node above disk 0 is named `disk0`, its file
+    `disk0-file`, its device `vd0`, and so on.
+    """
+
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Return QEMU's process id."""
+        if self._process is None:
+            raise LabError("the guest is not started")
+        return self._process.pid
+
+    def agent(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = 10.0) -> Any:
+        """Ask the agent, by the lab's own client, and return its result; `timeout` in seconds."""
+        if self.agent_socket is None:
+            raise LabError("the guest has no agent channel")
+        return ask_agent(self.agent_socket, command, arguments, timeout)
+
+    def monitor(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = 10.0) -> Any:
+        """Ask QEMU by the lab's own monitor and return the result; `timeout` in seconds."""
+        return ask_qmp(self.work / "lab-qmp", command, arguments, timeout)
+
+    def channel_socket(self, name: str) -> Path:
+        """Return the socket of one of the guest's channels."""
+        return self.work / f"agent{self.spec.channels.index(name)}"
+
+    def _launch(self, image: Image) -> None:
+        """Start QEMU and set the sockets' attributes."""
+        self.qmp_socket = self.work / "qmp"
+        self.agent_socket = self.channel_socket(self.spec.channels[0]) if self.spec.channels else None
+        command = [*self._machine(image), *self._channels(), *self._drives()]
+        with (self.work / "qemu.log").open("wb") as log:
+            # Its own session: a Ctrl-C on the terminal is for the tests, whose clean-up then ends it.
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        (self.work / "qemu").write_text(identity(self._process.pid))
+        wait_for(lambda: self._died() or (self.work / "lab-qmp").exists(), 20, "QEMU's monitor")
+        self._throttle()
+
+    def _died(self) -> bool:
+        """Raise LabError with QEMU's last words when it has ended."""
+        if self._process is not None and self._process.poll() is not None:
+            raise LabError(f"QEMU ended: {(self.work / 'qemu.log').read_text(errors='replace').strip()}")
+        return False
+
+    def _machine(self, image: Image) -> list[str]:
+        """Return the part of the command line that makes the machine, its monitors and its serial lines."""
+        monitors = []
+        for name in ("qmp", "lab-qmp"):
+            monitors += ["-chardev", f"socket,id={name},path={self.work / name},server=on,wait=off"]
+            monitors += ["-mon", f"chardev={name},mode=control"]
+        # Never KVM: a /dev/kvm that opens may still not boot a guest.
+        return [
+            *["qemu-system-x86_64", "-name", self.name, "-machine", "pc", "-accel", "tcg", "-cpu", "max", "-smp", "1"],
+            *["-m", str(self.spec.memory_mb), "-nodefaults", "-no-user-config", "-display", "none"],
+            *["-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", self.spec.kernel_options()],
+            *["-serial", f"unix:{self.work / 'serial'},server=on,wait=off"],
+            *["-serial", f"file:{self.work / 'console.log'}"],
+            *monitors,
+        ]
+
+    def _channels(self) -> list[str]:
+        """Return the part of the command line for the agent's channels."""
+        arguments = ["-device", "virtio-serial-pci"] if self.spec.channels else []
+        for slot, name in enumerate(self.spec.channels):
+            arguments += ["-chardev", f"socket,id=agent{slot},path={self.channel_socket(name)},server=on,wait=off"]
+            arguments += ["-device", f"virtserialport,chardev=agent{slot},name={name}"]
+        return arguments
+
+    def _drives(self) -> list[str]:
+        """Return the part of the command line for the disks."""
+        arguments = []
+        for slot, path in enumerate(self.disks):
+            node = f"disk{slot}"
+            arguments += ["-blockdev", f"driver=file,node-name={node}-file,filename={path}"]
+            arguments += ["-blockdev", f"driver={image_format(path)},node-name={node},file={node}-file"]
+            arguments += ["-device", f"virtio-blk-pci,drive={node},id=vd{slot}"]
+        return arguments
+
+    def _throttle(self) -> None:
+        """Slow down the disks that want it. At the device, so that it also holds after a snapshot."""
+        rest = ("bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr")
+        for slot, disk in enumerate(self.spec.disks):
+            if disk.throttle:
+                limits = {"id": f"vd{slot}", "bps": disk.throttle} | dict.fromkeys(rest, 0)
+                self.monitor("block_set_io_throttle", limits)
+
+    def _end(self) -> None:
+        """Kill QEMU: there is nothing in a lab guest worth a shutdown."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
