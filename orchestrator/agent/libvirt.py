@@ -19,11 +19,11 @@ class AgentDomain(Protocol):
         an agent's error, and that is converted here, but everything else in it comes from a hostile guest.
 
         It returns by `deadline`, whatever libvirtd or the guest does. libvirt is given the remaining time as its own
-        limit, in whole seconds rounded up, at least 1 and never an endless one (`-1`, `-2`, `0` are such
-        or mean something else): when libvirt gives up, it also releases the domain's agent job, which other
-        clients, and our thaw, wait for. libvirt may need longer (its own `guest-sync` in front has 5 s, the wait for the
-        agent job 30 s, a stopped libvirtd for ever), so the call runs on a thread that is left behind
-        when `deadline` passes. A call that was left behind must not stop the next one from being sent.
+        limit, in whole seconds rounded up, at least 1 and never one of its special values (`-2` is endless): when
+        libvirt gives up, it also releases the domain's agent job, which other clients, and our thaw, wait for.
+        libvirt may need longer (its own `guest-sync` in front has 5 s, the wait for the agent job 30 s, a stopped
+        libvirtd for ever), so the call runs on a thread that is left behind when `deadline` passes. A call that
+        was left behind must not stop the next one from being sent.
 
         Raises
         ------

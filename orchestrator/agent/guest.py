@@ -1,0 +1,90 @@
+"""The agent of one machine, as the rest of the product sees it: `ports.Agent` over any channel."""
+
+from collections.abc import Sequence
+
+from orchestrator.agent import replies
+from orchestrator.agent.channel import Channel
+from orchestrator.clock import Deadline
+from orchestrator.errors import CallError, OutcomeUnknown
+from orchestrator.model import AgentInfo, ExecResult, Filesystem, FreezeStatus, OsInfo
+
+#: Seconds between two questions whether a program in the guest has ended.
+POLL = 0.1
+
+
+class GuestAgent:
+    """`ports.Agent`: one method per command, and nothing of the guest's passes that does not fit its command.
+
+    Every method raises what `Channel.call` does. A reply that does not fit is OutcomeUnknown also for a mere
+    question: nothing was learnt from it.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def sync(self, deadline: Deadline) -> None:
+        """Prove that the agent answers now, and discard every stale reply. Raises Unreachable."""
+        self._channel.sync(deadline)
+
+    def ping(self, deadline: Deadline) -> None:
+        """`guest-ping`: the agent answers."""
+        self._channel.call("guest-ping", {}, replies.nothing, deadline)
+
+    def info(self, deadline: Deadline) -> AgentInfo:
+        """`guest-info`: version and enabled commands."""
+        return self._channel.call("guest-info", {}, replies.info, deadline)
+
+    def osinfo(self, deadline: Deadline) -> OsInfo:
+        """`guest-get-osinfo`. Raises CommandDisabled on an agent older than 2.10."""
+        return self._channel.call("guest-get-osinfo", {}, replies.osinfo, deadline)
+
+    def fsinfo(self, deadline: Deadline) -> tuple[Filesystem, ...]:
+        """`guest-get-fsinfo`: at most `replies.MAX_FILESYSTEMS` of them. Raises CommandDisabled while frozen."""
+        return self._channel.call("guest-get-fsinfo", {}, replies.filesystems, deadline)
+
+    def freeze_status(self, deadline: Deadline) -> FreezeStatus:
+        """`guest-fsfreeze-status`: the agent's belief, which is not the kernel's state."""
+        return self._channel.call("guest-fsfreeze-status", {}, replies.freeze_status, deadline)
+
+    def freeze(self, mountpoints: Sequence[str], deadline: Deadline) -> int:
+        """Freeze all file systems, or those at `mountpoints`; return how many were frozen.
+
+        Sent once. After OutcomeUnknown the guest may be frozen, or become so later. CommandDisabled: it was not
+        carried out, because the agent forbids it or is in its frozen state already.
+        """
+        if mountpoints:
+            arguments = {"mountpoints": list(mountpoints)}
+            return self._channel.call("guest-fsfreeze-freeze-list", arguments, replies.count, deadline)
+        return self._channel.call("guest-fsfreeze-freeze", {}, replies.count, deadline)
+
+    def thaw(self, deadline: Deadline) -> int:
+        """`guest-fsfreeze-thaw`: return how many file systems were still frozen; 0 on a thawed guest."""
+        return self._channel.call("guest-fsfreeze-thaw", {}, replies.count, deadline)
+
+    def execute(self, path: str, arguments: Sequence[str], deadline: Deadline) -> ExecResult:
+        """Run a program in the guest and wait for its end.
+
+        At most `replies.MAX_OUTPUT` bytes of each output stream are taken; more of it is OutcomeUnknown. When
+        `deadline` passes, OutcomeUnknown is raised and the program goes on.
+        """
+        command = {"path": path, "arg": list(arguments), "capture-output": True}
+        pid = self._channel.call("guest-exec", command, replies.process, deadline)
+        try:
+            return self._wait_for(pid, deadline)
+        except CallError as error:
+            raise OutcomeUnknown(f"{path} was started, and how it ended is not known: {error}") from error
+
+    def reset(self) -> None:
+        """Drop the connection. The next call connects anew. Never raises."""
+        self._channel.reset()
+
+    def close(self) -> None:
+        """Drop the connection for good. Never raises."""
+        self._channel.close()
+
+    def _wait_for(self, pid: int, deadline: Deadline) -> ExecResult:
+        while True:
+            result = self._channel.call("guest-exec-status", {"pid": pid}, replies.ended, deadline)
+            if result is not None:
+                return result
+            deadline.clock.sleep(min(POLL, deadline.remaining()))
