@@ -6,7 +6,8 @@ times are for people and are always in UTC.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, Protocol, TypeVar
@@ -110,6 +111,11 @@ class Task(Generic[T]):
         """Wait for the end of the work until `deadline`; say whether it has ended."""
         return self._clock.wait(self._ended, deadline)
 
+    def join(self) -> None:
+        """Wait for the end of the work, however long it takes."""
+        while not self.wait(Deadline.after(self._clock, 3600)):
+            pass
+
     def result(self) -> T:
         """What the work returned. Call it only after `wait` said True. Raises what the work raised."""
         if self._error is not None:
@@ -137,10 +143,15 @@ class Stop:
         for listener in listeners:
             listener()
 
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Call `listener` when the request is made, or at once when it was made already."""
+    @contextmanager
+    def calling(self, listener: Callable[[], None]) -> Iterator[None]:
+        """Within the `with`, call `listener` when the request is made, or at once when it was made already."""
         with self._lock:
             self._listeners.append(listener)
-            requested = self._requested
-        if requested:
-            listener()
+        try:
+            if self._requested:
+                listener()
+            yield
+        finally:
+            with self._lock:
+                self._listeners.remove(listener)

@@ -12,6 +12,7 @@
      +-- JournalError
      |    +-- JournalUnavailable  the database cannot be reached or written now
      |    +-- JournalMismatch     the database belongs to a newer program, or is not ours
+     |    |    +-- JournalOutdated  it belongs to an older one, and waits for its upgrade
      |    +-- Superseded          a guarded move did not land: the run is no longer ours
      +-- CallError              one call to a guest, hypervisor or driver did not succeed
           +-- Unreachable       nothing was sent: no effect
@@ -77,6 +78,12 @@ class JournalMismatch(JournalError):
     """The journal's database has a schema that this program does not know."""
 
     advice = "Use the program version that wrote it, or a newer one."
+
+
+class JournalOutdated(JournalMismatch):
+    """The journal's database has the schema of an older program."""
+
+    advice = "Stop the service, copy the database, and run `quiesce db upgrade`."
 
 
 class Superseded(JournalError):

@@ -54,13 +54,9 @@ class State(StrEnum):
 class Consistency(StrEnum):
     """What is known about the cut's contents, from the best to nothing."""
 
-    APPLICATION = (
-        "application"  # the guest's hooks ran, and it was frozen through the cut
-    )
+    APPLICATION = "application"  # the guest's hooks ran, and it was frozen through the cut
     FILESYSTEM = "filesystem"  # frozen through the cut, proven
-    CRASH = (
-        "crash"  # there is a cut; that the guest was frozen through it is not proven
-    )
+    CRASH = "crash"  # there is a cut; that the guest was frozen through it is not proven
     NONE = "none"  # there is no cut
 
 
@@ -83,9 +79,7 @@ class Outcome(StrEnum):
 
     INTENT = "intent"  # about to be done
     DONE = "done"
-    FAILED = (
-        "failed"  # certainly without effect, or with an effect that the error names
-    )
+    FAILED = "failed"  # certainly without effect, or with an effect that the error names
     UNKNOWN = "unknown"  # may or may not have taken effect
 
 
@@ -251,9 +245,7 @@ class Run:
     @property
     def window_ms(self) -> float | None:
         """The longest window among the targets, in milliseconds."""
-        return max(
-            (t.window_ms for t in self.targets if t.window_ms is not None), default=None
-        )
+        return max((t.window_ms for t in self.targets if t.window_ms is not None), default=None)
 
     def target(self, machine: str) -> Target:
         """The target of that machine. Raises KeyError when it is not in this run."""
@@ -265,9 +257,7 @@ class Run:
 
     def with_target(self, target: Target) -> "Run":
         """This run with one target replaced."""
-        targets = tuple(
-            target if t.machine.name == target.machine.name else t for t in self.targets
-        )
+        targets = tuple(target if t.machine.name == target.machine.name else t for t in self.targets)
         return dataclasses.replace(self, targets=targets)
 
 

@@ -79,9 +79,7 @@ class Agent(Protocol):
         """`guest-fsfreeze-thaw`: thaw, and return how many file systems were still frozen. 0 on a thawed guest."""
         ...
 
-    def execute(
-        self, path: str, arguments: Sequence[str], deadline: Deadline
-    ) -> ExecResult:
+    def execute(self, path: str, arguments: Sequence[str], deadline: Deadline) -> ExecResult:
         """Run a program in the guest and wait for its end (`guest-exec`, `guest-exec-status`).
 
         The program is not ended when `deadline` passes; OutcomeUnknown is raised then.
@@ -117,15 +115,11 @@ class Hypervisor(Protocol):
         """Let QEMU open the overlay files beforehand, where that is possible. Idempotent."""
         ...
 
-    def snapshot(
-        self, name: str, overlays: Sequence[Overlay], deadline: Deadline
-    ) -> None:
+    def snapshot(self, name: str, overlays: Sequence[Overlay], deadline: Deadline) -> None:
         """Move all disks onto their overlays at once: all or none. This is the cut; nothing here is slow."""
         ...
 
-    def has_snapshot(
-        self, name: str, overlays: Sequence[Overlay], deadline: Deadline
-    ) -> bool:
+    def has_snapshot(self, name: str, overlays: Sequence[Overlay], deadline: Deadline) -> bool:
         """Whether that cut happened. Raises OutcomeUnknown or Unreachable when it cannot be told."""
         ...
 

@@ -1,0 +1,137 @@
+"""What the steps of a target prove, and what follows from it. Pure: steps in, verdict out.
+
+The verdict is drawn from the journaled steps alone, so that recovery, in another process, comes to the same one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.model import Action, Consistency, FreezeStatus, Outcome, Quiesce, Run, State, Step
+
+#: From the best to none.
+_BEST_FIRST = (Consistency.APPLICATION, Consistency.FILESYSTEM, Consistency.CRASH, Consistency.NONE)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a target ended, and why."""
+
+    state: State
+    consistency: Consistency
+    window_ms: float | None
+    hold_ms: float | None
+    error: str | None
+
+
+def judge(quiesce: Quiesce, steps: Sequence[Step]) -> Verdict:
+    """The verdict on one target after its window.
+
+    `stuck` whenever a freeze may have been sent and no thaw is confirmed after it. Otherwise `done` when there is a
+    cut and it is proven to be as consistent as `quiesce` demands, and `failed` when not.
+    """
+    if freeze_may_hold(steps):
+        return _verdict(State.STUCK, _consistency_of_cut(steps), steps, last_error(steps, Action.THAW, Action.CONFIRM))
+    consistency = _consistency_of_cut(steps)
+    if consistency is Consistency.NONE:
+        return _verdict(State.FAILED, consistency, steps, _why_no_cut(steps))
+    doubt = doubt_about(steps)
+    if quiesce is Quiesce.OFF:
+        return _verdict(State.DONE, consistency, steps, None)
+    if doubt is not None and quiesce is Quiesce.REQUIRED:
+        return _verdict(State.FAILED, consistency, steps, f"the snapshot is only crash-consistent: {doubt}")
+    return _verdict(State.DONE, consistency, steps, doubt)
+
+
+def freeze_may_hold(steps: Sequence[Step]) -> bool:
+    """Whether the guest may be frozen: a freeze, or a thaw by hand, was intended, and neither was the freeze certainly
+    not sent, nor is a thaw after it confirmed.
+
+    The intent alone counts: it is committed before the freeze is sent, so after a crash nobody knows better.
+    """
+    frozen = False
+    for step in steps:
+        if step.action is Action.FREEZE:
+            frozen = step.figures.get("sent", True)
+        elif step.action is Action.THAW and step.outcome is Outcome.INTENT:
+            frozen = True
+        elif step.action is Action.CONFIRM and step.outcome is Outcome.DONE:
+            frozen = False
+    return frozen
+
+
+def doubt_about(steps: Sequence[Step]) -> str | None:
+    """Why the cut is not proven to be frozen throughout; None when it is proven.
+
+    Proof: the guest froze N > 0 file systems, the cut began after the freeze's answer and ended before the first
+    thaw was sent, and a thaw counted exactly N still frozen. The agent's `guest-fsfreeze-status` is no proof: it
+    goes on saying `frozen` after the file systems were thawed by another hand, which only the count shows.
+    """
+    freeze, cut = outcome_of(steps, Action.FREEZE), outcome_of(steps, Action.CUT)
+    thaws = [step for step in steps if step.action is Action.THAW and step.outcome is not Outcome.INTENT]
+    if freeze is None:
+        return last_error(steps, Action.PREFLIGHT) or "the guest was not frozen"
+    if freeze.outcome is not Outcome.DONE:
+        return f"the freeze did not succeed: {freeze.error}"
+    frozen = freeze.figures["frozen"]
+    if cut is None or cut.outcome is not Outcome.DONE:
+        return "it is not known when the cut was made"
+    if not thaws or not freeze.monotonic <= cut.began <= cut.monotonic <= thaws[0].began:
+        return "the cut ended after the guest was thawed"
+    counts = [step.figures["thawed"] for step in thaws if step.outcome is Outcome.DONE]
+    if frozen not in counts:
+        return f"{frozen} file systems were frozen, but the thaw found only {max(counts, default=0)} still frozen"
+    return None
+
+
+def outcome_of(steps: Sequence[Step], action: Action) -> Step | None:
+    """The last outcome of `action`, or None when it has none."""
+    return next((s for s in reversed(steps) if s.action is action and s.outcome is not Outcome.INTENT), None)
+
+
+def last_error(steps: Sequence[Step], *actions: Action) -> str | None:
+    """The last error among the steps of `actions`."""
+    return next((step.error for step in reversed(steps) if step.error and step.action in actions), None)
+
+
+def worst_consistency(consistencies: Sequence[Consistency]) -> Consistency:
+    """What can be said of a run whose targets have these."""
+    return max(consistencies, key=_BEST_FIRST.index, default=Consistency.NONE)
+
+
+def exit_code(run: Run) -> int:
+    """The exit code that tells a script how a run ended: see the table in the README."""
+    match run.state:
+        case State.DONE:
+            wanted = run.job is None or run.job.quiesce is Quiesce.OFF
+            return 0 if wanted or run.consistency in {Consistency.APPLICATION, Consistency.FILESYSTEM} else 4
+        case State.REFUSED:
+            return 5
+        case State.STUCK:
+            return 3
+        case _:
+            return 1
+
+
+def _consistency_of_cut(steps: Sequence[Step]) -> Consistency:
+    cut, verify = outcome_of(steps, Action.CUT), outcome_of(steps, Action.VERIFY)
+    made = cut is not None and cut.outcome is Outcome.DONE
+    found = verify is not None and verify.figures.get("happened") is True
+    if not made and not found:
+        return Consistency.NONE
+    return Consistency.CRASH if doubt_about(steps) else Consistency.FILESYSTEM
+
+
+def _why_no_cut(steps: Sequence[Step]) -> str:
+    errors = [step.error for step in steps if step.error and step.action in {Action.FREEZE, Action.CUT, Action.VERIFY}]
+    return errors[0] if errors else "no cut was made"
+
+
+def _verdict(state: State, consistency: Consistency, steps: Sequence[Step], error: str | None) -> Verdict:
+    freeze = outcome_of(steps, Action.FREEZE)
+    window = hold = None
+    if freeze is not None and freeze.figures.get("sent", True):
+        thaws = [s for s in steps if s.action is Action.THAW and s.outcome is Outcome.DONE]
+        confirms = [s for s in steps if s.action is Action.CONFIRM and s.figures.get("status") == FreezeStatus.THAWED]
+        window = (confirms[-1].monotonic - freeze.began) * 1000 if confirms else None
+        hold = (thaws[0].monotonic - freeze.monotonic) * 1000 if thaws and freeze.outcome is Outcome.DONE else None
+    return Verdict(state, consistency, window, hold, error)

@@ -1,0 +1,76 @@
+"""May this machine be quiesced now? Asked before anything is touched."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from orchestrator.clock import Deadline
+from orchestrator.errors import CommandDisabled, FrozenByOther, MachineHeld, QuiesceError, Rejected
+from orchestrator.model import AgentInfo, FreezeStatus, Health, Power
+from orchestrator.ports import Agent, Hypervisor
+from orchestrator.retrying import before_freeze
+
+T = TypeVar("T")
+
+#: What a freeze and its thaw need the agent to allow (QEMU, qga/qapi-schema.json).
+_NEEDED = ("guest-fsfreeze-status", "guest-fsfreeze-thaw")
+_FREEZE, _FREEZE_LIST = "guest-fsfreeze-freeze", "guest-fsfreeze-freeze-list"
+
+
+def check_power(hypervisor: Hypervisor | None, deadline: Deadline) -> Power | None:
+    """What the machine is doing, or None where nobody can tell.
+
+    Raises MachineHeld when it is migrating, Rejected when it does not run, CallError when it cannot be asked.
+    """
+    if hypervisor is None:
+        return None
+    power = before_freeze(deadline)(hypervisor.power, deadline)
+    if power is Power.MIGRATING:
+        raise MachineHeld("the machine is migrating")
+    if power is Power.OFF:
+        raise Rejected("the machine is shut off; start it, or take it out of the job")
+    return power
+
+
+def check_agent(agent: Agent, mountpoints: tuple[str, ...], deadline: Deadline) -> AgentInfo:
+    """Afterwards the agent answered, may freeze and thaw, and said that the guest is thawed.
+
+    Raises FrozenByOther, CommandDisabled when a command that we need is missing or blocked, or CallError.
+    """
+    before_freeze(deadline)(agent.sync, deadline)
+    # While frozen, the agent disables everything but thawing, so the status comes first.
+    check_thawed(agent, deadline)
+    info = before_freeze(deadline)(agent.info, deadline)
+    freeze = _FREEZE_LIST if mountpoints else _FREEZE
+    missing = [command for command in (*_NEEDED, freeze) if command not in info.enabled]
+    if missing:
+        raise CommandDisabled(
+            f"the guest agent {info.version} does not allow {', '.join(missing)}; "
+            "allow it in the guest (qemu-ga --blacklist/--block-rpcs, /etc/qemu/qemu-ga.conf)"
+        )
+    return info
+
+
+def check_thawed(agent: Agent, deadline: Deadline) -> None:
+    """Raise FrozenByOther when the agent says that the guest is frozen."""
+    if before_freeze(deadline)(agent.freeze_status, deadline) is FreezeStatus.FROZEN:
+        raise FrozenByOther("the guest's file systems are already frozen, and not by a run of this journal")
+
+
+def report(machine: str, hypervisor: Hypervisor | None, agent: Agent, deadline: Deadline) -> Health:
+    """Everything that the pre-flight can tell about a machine, instead of its first objection. Never raises."""
+    problems: list[str] = []
+
+    def ask(question: Callable[[], T]) -> T | None:
+        try:
+            return question()
+        except QuiesceError as error:
+            problems.append(f"{error}. {error.advice}".strip())
+            return None
+
+    power = ask(lambda: check_power(hypervisor, deadline))
+    if power is Power.PAUSED:
+        problems.append("the machine is paused: its agent cannot answer. Resume it.")
+    status = ask(lambda: agent.freeze_status(deadline))
+    info = None if status is None else ask(lambda: check_agent(agent, (), deadline))
+    filesystems = None if info is None else ask(lambda: agent.fsinfo(deadline))
+    return Health(machine, power, info and info.version, status, filesystems or (), tuple(problems))

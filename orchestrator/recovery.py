@@ -1,0 +1,131 @@
+"""Settle what a dead process left open, by the transaction's own steps: ask, thaw, verify the cut, close.
+
+Everything here may be killed at any point and run again: a run stays open until its targets are moved, and each step
+finds the world as it is.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
+from functools import partial
+
+from orchestrator.clock import Clock, Deadline, Task
+from orchestrator.errors import CallError, Superseded
+from orchestrator.model import Action, Outcome, Owner, Quiesce, Run, State, Step, Target
+from orchestrator.policy import freeze_may_hold, judge, outcome_of
+from orchestrator.ports import Connections, Journal, Observer
+from orchestrator.recorder import Recorder
+from orchestrator.settling import cut_is_known, discard, settle_cut, settled
+from orchestrator.states import OPEN
+from orchestrator.thawing import thaw_until_confirmed
+
+#: Seconds for the driver to tell what became of a cut.
+_VERIFY = 30.0
+#: Seconds for which the thaw of a stuck guest is tried again each time.
+_STUCK = 10.0
+
+
+class Recovery:
+    """Takes over the open runs of processes that are gone, and the stuck ones."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        connections: Connections,
+        clock: Clock,
+        owner: Owner,
+        is_gone: Callable[[Owner], bool],
+        observer: Observer | None = None,
+    ) -> None:
+        self._journal, self._connections, self._clock = journal, connections, clock
+        self._owner, self._is_gone, self._observer = owner, is_gone, observer
+
+    def recover(self) -> tuple[Run, ...]:
+        """Settle every open run that nobody else is working on, and return them as they are now.
+
+        Afterwards each of their guests is confirmed thawed, and its target `recovered`; or it is `stuck`, and
+        is tried again next time. Runs of living processes are left alone. All are settled at once, so that no
+        guest waits for another one. Raises JournalError.
+        """
+        abandoned = [run for run in self._journal.open_runs() if self.is_abandoned(run)]
+        tasks = [Task(self._clock, f"recover {run.id}", partial(self._settle_unless_settled, run)) for run in abandoned]
+        for task in tasks:
+            task.join()
+        return tuple(run for task in tasks if (run := task.result()) is not None)
+
+    def settle(self, run: Run) -> Run:
+        """Settle one open run, whoever owns it, and return it as it is now.
+
+        Raises JournalError; Superseded when another process was faster, or the run ended by itself meanwhile.
+        """
+        run = self._journal.take_over(run, self._owner)
+        opened = [target for target in run.targets if target.state in OPEN]
+        tasks = [Task(self._clock, f"recover {t.machine.name}", partial(self._settle, run, t)) for t in opened]
+        for task in tasks:
+            task.join()
+        for task in tasks:
+            task.result()
+        return self._journal.run(run.id)
+
+    def is_abandoned(self, run: Run) -> bool:
+        """Whether an open run is for the next one who comes: stuck, or its process is gone."""
+        return run.state is State.STUCK or self._is_gone(run.owner)
+
+    def _settle_unless_settled(self, run: Run) -> Run | None:
+        with suppress(Superseded):
+            return self.settle(run)
+        return None
+
+    def _settle(self, run: Run, target: Target) -> None:
+        before = run.steps_of(target.machine.name)
+        recorder = Recorder(target.machine.name, self._clock, self._observer)
+        for action in _dangling(before):
+            recorder.conclude(action, Outcome.UNKNOWN, "its process died")
+        if freeze_may_hold(before):
+            self._thaw(run, target, before, recorder)
+        self._settle_cut(run, target, before, recorder)
+        steps = (*before, *recorder.steps)
+        verdict = judge(run.job.quiesce if run.job else Quiesce.OFF, steps)
+        if verdict.state is not State.STUCK:
+            interrupted = "interrupted: its process died"
+            why = f"{interrupted}; {verdict.error}" if verdict.error else interrupted
+            verdict = replace(verdict, state=State.RECOVERED, error=why)
+        if verdict.state is target.state:
+            self._record(run, recorder)
+        else:
+            closed = settled(target, verdict, run.snapshot_name, steps)
+            self._journal.move(run, closed, recorder.unjournaled())
+
+    def _thaw(self, run: Run, target: Target, before: Sequence[Step], recorder: Recorder) -> None:
+        limit = run.job.thaw_timeout if run.job and target.state is not State.STUCK else _STUCK
+        freeze = outcome_of(before, Action.FREEZE)
+        answered = freeze is not None and freeze.outcome is Outcome.DONE
+        agent = self._connections.agent(target.machine)
+        # What goes wrong is written down: without a confirmed thaw the verdict is `stuck`.
+        with closing(agent), suppress(CallError):
+            thaw_until_confirmed(agent, recorder, Deadline.after(self._clock, limit), watch=not answered)
+
+    def _settle_cut(self, run: Run, target: Target, before: Sequence[Step], recorder: Recorder) -> None:
+        """Find out by its name what became of the cut. What was prepared is removed if there was none."""
+        prepared = next((step for step in before if step.action is Action.PREPARE), None)
+        if run.job is None or prepared is None or cut_is_known(before):
+            return
+        record = partial(self._record, run, recorder)
+        deadline = Deadline.after(self._clock, _VERIFY)
+        plan = prepared.figures["plan"]
+        with closing(self._connections.driver(run.job, target.machine, run.id)) as driver:
+            if any(step.action is Action.CUT for step in before):
+                settle_cut(driver, plan, recorder, deadline, record)
+            else:
+                discard(driver, plan, recorder, deadline, record)
+
+    def _record(self, run: Run, recorder: Recorder) -> None:
+        steps = recorder.unjournaled()
+        self._journal.record(run, steps)
+        recorder.journaled(steps)
+
+
+def _dangling(steps: Sequence[Step]) -> list[Action]:
+    """The actions whose last step is an intent."""
+    last = {step.action: step.outcome for step in steps}
+    return [action for action, outcome in last.items() if outcome is Outcome.INTENT]

@@ -1,0 +1,180 @@
+"""What users do: start a run, recover, thaw by hand, look. Every door of the product enters here."""
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+
+from orchestrator.clock import Clock, Deadline, Stop, Task
+from orchestrator.errors import CallError, MachineBusy, NotFound
+from orchestrator.model import Action, Health, Job, Machine, Owner, Run, State, Target, Trigger
+from orchestrator.ports import Agent, Connections, Journal, Observer
+from orchestrator.preflight import check_thawed, report
+from orchestrator.recorder import Recorder
+from orchestrator.recovery import Recovery
+from orchestrator.states import OPEN
+from orchestrator.thawing import thaw_until_confirmed
+from orchestrator.transaction import Transaction
+from orchestrator.window import Lane
+
+#: Seconds for a machine to answer `check`.
+_CHECK = 10.0
+#: Seconds for which a thaw by hand is tried.
+_THAW = 60.0
+
+
+class Service:
+    """The use cases, over one journal and one configuration."""
+
+    def __init__(
+        self,
+        *,
+        machines: Mapping[str, Machine],
+        jobs: Mapping[str, Job],
+        journal: Journal,
+        connections: Connections,
+        clock: Clock,
+        owner: Owner,
+        is_gone: Callable[[Owner], bool],
+    ) -> None:
+        self.machines, self.jobs = machines, jobs
+        self._journal, self._connections, self._clock = journal, connections, clock
+        self._owner, self._is_gone = owner, is_gone
+
+    def run(
+        self,
+        job: str,
+        *,
+        machine: str | None = None,
+        trigger: Trigger = Trigger.MANUAL,
+        observer: Observer | None = None,
+        stop: Stop | None = None,
+    ) -> Run:
+        """Run a job now, on all its machines or on one of them, and return the run as it ended.
+
+        Open runs of dead processes are recovered first. Every machine has its own window; with `group`, all
+        share one. Raises NotFound, ConfigError, or JournalError; after JournalError the guests are thawed as far
+        as they can be, and recovery settles the run when the journal is back.
+        """
+        spec = self._job(job)
+        if machine is not None and machine not in spec.machines:
+            raise NotFound(f"job {job!r} has no machine {machine!r}; it has: {', '.join(spec.machines)}")
+        names = spec.machines if machine is None else (machine,)
+        self.recover()
+        run = self._new_run(spec, trigger, tuple(Target(self._machine(name)) for name in names))
+        with ExitStack() as stack:
+            # A driver that does not fit the machine is the user's mistake, so it is found before the run exists.
+            lanes = [self._lane(run, spec, target, observer, stack) for target in run.targets]
+            run = self._journal.open_run(run)
+            lanes = [lane for lane in lanes if run.target(lane.machine).state in OPEN]
+            self._transact(run, spec, lanes, stop or Stop())
+        return self._journal.run(run.id)
+
+    def recover(self, observer: Observer | None = None) -> tuple[Run, ...]:
+        """Settle the open runs of dead processes and try stuck guests again; see `Recovery.recover`."""
+        return self._recovery(observer).recover()
+
+    def thaw(self, machine: str, *, force: bool = False, observer: Observer | None = None) -> Run:
+        """Thaw one machine by hand, and return the run in whose history that is.
+
+        The run of a dead process, or a stuck one, is settled. A guest that no run of the journal froze is thawed with
+        `force` only. Raises MachineBusy when a living run holds the machine, FrozenByOther, NotFound, CallError
+        when the agent cannot be asked, and JournalError.
+        """
+        spec = self._machine(machine)
+        recovery = self._recovery(observer)
+        for run in self._journal.open_runs():
+            if machine in {t.machine.name for t in run.targets if t.state in OPEN}:
+                if not recovery.is_abandoned(run):
+                    raise MachineBusy(f"{machine} is held by the living run {run.id} ({run.owner})")
+                return recovery.settle(run)
+        with closing(self._connections.agent(spec)) as agent:
+            if not force:
+                check_thawed(agent, Deadline.after(self._clock, _CHECK))
+            return self._thaw_by_hand(spec, agent, observer)
+
+    def _thaw_by_hand(self, machine: Machine, agent: Agent, observer: Observer | None) -> Run:
+        run = self._journal.open_run(self._new_run(None, Trigger.THAW, (Target(machine),)))
+        target = run.target(machine.name)
+        if target.state is State.REFUSED:
+            return run
+        recorder = Recorder(machine.name, self._clock, observer)
+        recorder.intend(Action.THAW)
+        target = replace(target, state=State.RUNNING)
+        intents = recorder.unjournaled()
+        self._journal.move(run, target, intents)
+        recorder.journaled(intents)
+        try:
+            thaw_until_confirmed(agent, recorder, Deadline.after(self._clock, _THAW), watch=False)
+            target = replace(target, state=State.DONE)
+        except CallError as error:
+            target = replace(target, state=State.STUCK, error=str(error))
+        self._journal.move(run, target, recorder.unjournaled())
+        return self._journal.run(run.id)
+
+    def check(self, machine: str) -> Health:
+        """Whether a machine could be quiesced now. Raises NotFound."""
+        spec = self._machine(machine)
+        with ExitStack() as stack:
+            hypervisor = self._connections.hypervisor(spec)
+            if hypervisor is not None:
+                stack.enter_context(closing(hypervisor))
+            agent = stack.enter_context(closing(self._connections.agent(spec)))
+            return report(machine, hypervisor, agent, Deadline.after(self._clock, _CHECK))
+
+    def history(
+        self, limit: int, *, job: str | None = None, machine: str | None = None, state: State | None = None
+    ) -> tuple[Run, ...]:
+        """The newest runs without their steps, stuck ones first. Raises JournalError."""
+        return self._journal.history(limit, job=job, machine=machine, state=state)
+
+    def show(self, run_id: str) -> Run:
+        """One run with its steps. Raises NotFound and JournalError."""
+        return self._journal.run(run_id)
+
+    def _transact(self, run: Run, job: Job, lanes: Sequence[Lane], stop: Stop) -> None:
+        """Hold the windows of a run, all at once: one for the group, or one for each machine."""
+        windows = [lanes] if job.group else [[lane] for lane in lanes]
+        transactions = [Transaction(run, job, window, self._journal, self._clock, stop) for window in windows if window]
+        tasks = [Task(self._clock, f"run {run.id}", transaction.execute) for transaction in transactions]
+        for task in tasks:
+            task.join()
+        for task in tasks:
+            task.result()
+
+    def _lane(self, run: Run, job: Job, target: Target, observer: Observer | None, stack: ExitStack) -> Lane:
+        hypervisor = self._connections.hypervisor(target.machine)
+        if hypervisor is not None:
+            stack.enter_context(closing(hypervisor))
+        return Lane(
+            target=target,
+            agent=stack.enter_context(closing(self._connections.agent(target.machine))),
+            hypervisor=hypervisor,
+            driver=stack.enter_context(closing(self._connections.driver(job, target.machine, run.id))),
+            recorder=Recorder(target.machine.name, self._clock, observer),
+        )
+
+    def _new_run(self, job: Job | None, trigger: Trigger, targets: tuple[Target, ...]) -> Run:
+        now = self._clock.now()
+        return Run(
+            # Sorts by time, is safe in file names, and is short enough to be typed.
+            id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
+            job=job,
+            trigger=trigger,
+            owner=self._owner,
+            started_at=now,
+            targets=targets,
+        )
+
+    def _recovery(self, observer: Observer | None) -> Recovery:
+        return Recovery(self._journal, self._connections, self._clock, self._owner, self._is_gone, observer)
+
+    def _job(self, name: str) -> Job:
+        if name not in self.jobs:
+            raise NotFound(f"there is no job {name!r}; the configuration has: {', '.join(self.jobs) or 'none'}")
+        return self.jobs[name]
+
+    def _machine(self, name: str) -> Machine:
+        if name not in self.machines:
+            raise NotFound(f"there is no machine {name!r}; the configuration has: {', '.join(self.machines) or 'none'}")
+        return self.machines[name]

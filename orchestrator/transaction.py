@@ -1,0 +1,157 @@
+"""One transaction, from the pre-flight to the verdict: the laws, in the order in which they are kept.
+
+One transaction holds one machine, or all machines of a consistency group.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+
+from orchestrator.clock import Clock, Deadline, Stop
+from orchestrator.errors import CallError, OutcomeUnknown, QuiesceError, Refused, Unreachable
+from orchestrator.flush import write_back
+from orchestrator.model import Action, Job, Outcome, Power, PreFlush, Quiesce, Run, State, Target
+from orchestrator.policy import freeze_may_hold, judge
+from orchestrator.ports import Journal
+from orchestrator.preflight import check_agent, check_power, check_thawed
+from orchestrator.retrying import after_thaw
+from orchestrator.settling import cut_is_known, discard, settle_cut, settled
+from orchestrator.window import Lane, Window
+
+#: Seconds for a machine to answer the pre-flight, for the driver's preparation, and for the flush of dirty pages.
+_PREFLIGHT, _PREPARE, _FLUSH = 10.0, 60.0, 120.0
+#: Seconds, after the thaw, for the driver to tell what became of a cut, and for the journal to come back.
+_VERIFY, _JOURNAL = 30.0, 30.0
+
+
+class Transaction:
+    """Freeze, cut and thaw one or more machines at one point in time."""
+
+    def __init__(self, run: Run, job: Job, lanes: Sequence[Lane], journal: Journal, clock: Clock, stop: Stop) -> None:
+        self._run, self._job, self._lanes = run, job, lanes
+        self._journal, self._clock, self._stop = journal, clock, stop
+
+    def execute(self) -> None:
+        """Carry it out.
+
+        Afterwards every target is settled in the journal, and every guest is confirmed thawed or its target is
+        `stuck`. Raises JournalError when the journal did not take it; then the guests are thawed all the same, as
+        far as they can be, and recovery settles the run.
+        """
+        try:
+            self._each(self._check)  # A machine that somebody else holds is not touched.
+            self._each(self._prepare)  # Everything slow comes before the freeze,
+            self._each(self._flush)  # the dirty pages too.
+            self._commit_intents()  # No journal, no freeze.
+        except QuiesceError as error:
+            self._close_untouched(error)
+            return
+        Window(self._job, self._lanes, self._clock, self._stop).run()  # Nothing in there waits for the journal.
+        self._each(self._settle)  # The outcomes, and the verdict that follows from them alone.
+
+    def _check(self, lane: Lane) -> None:
+        """The pre-flight. A guest that cannot be quiesced and need not be is cut without a freeze."""
+        lane.freezes = False
+        deadline = Deadline.after(self._clock, _PREFLIGHT)
+        with lane.recorder.act(Action.PREFLIGHT) as figures:
+            figures["power"] = power = check_power(lane.hypervisor, deadline)
+        if self._job.quiesce is Quiesce.OFF:
+            return
+        try:
+            with lane.recorder.act(Action.PREFLIGHT) as figures:
+                if power is Power.PAUSED:
+                    raise Unreachable("the machine is paused: its agent cannot answer")
+                figures["agent"] = check_agent(lane.agent, self._job.mountpoints, deadline).version
+            lane.freezes = True
+        except CallError:
+            if self._job.quiesce is Quiesce.REQUIRED:
+                raise
+
+    def _prepare(self, lane: Lane) -> None:
+        deadline = Deadline.after(self._clock, _PREPARE)
+        lane.plan = lane.driver.plan(self._run.snapshot_name, deadline)
+        lane.recorder.intend(Action.PREPARE, plan=lane.plan)
+        self._record(lane)
+        with lane.recorder.act(Action.PREPARE):
+            lane.driver.prepare(lane.plan, deadline)
+
+    def _flush(self, lane: Lane) -> None:
+        if not lane.freezes or self._job.pre_flush is PreFlush.OFF:
+            return
+        # What the flush did not write back, the freeze will: slower, and just as consistent.
+        with suppress(CallError), lane.recorder.act(Action.FLUSH) as figures:
+            figures |= write_back(lane.agent, self._job.pre_flush, Deadline.after(self._clock, _FLUSH))
+
+    def _commit_intents(self) -> None:
+        """Afterwards the journal knows all that the window is about to do."""
+        if self._stop.requested:
+            raise QuiesceError("the run was ended by its user before the freeze")
+        for lane in self._lanes:
+            if lane.freezes:
+                check_thawed(lane.agent, Deadline.after(self._clock, _PREFLIGHT))
+                lane.recorder.intend(Action.FREEZE, mountpoints=list(self._job.mountpoints))
+            lane.recorder.intend(Action.CUT, snapshot=self._run.snapshot_name)
+            if lane.freezes:
+                lane.recorder.intend(Action.THAW)
+        for lane in self._lanes:
+            self._move(lane, replace(lane.target, state=State.RUNNING))
+
+    def _settle(self, lane: Lane) -> None:
+        assert lane.plan is not None
+        if not cut_is_known(lane.recorder.steps):
+            self._record_patiently(lane)
+            deadline = Deadline.after(self._clock, _VERIFY)
+            settle_cut(lane.driver, lane.plan, lane.recorder, deadline, partial(self._record_patiently, lane))
+        verdict = judge(self._job.quiesce, lane.recorder.steps)
+        if self._stop.requested and verdict.state is State.FAILED:
+            verdict = replace(verdict, state=State.CANCELLED)
+        target = settled(lane.target, verdict, self._run.snapshot_name, lane.recorder.steps)
+        after_thaw(Deadline.after(self._clock, _JOURNAL))(self._move, lane, target)
+
+    def _close_untouched(self, error: QuiesceError) -> None:
+        """Close every target: its guest was never frozen, because `error` came before the window."""
+        state = State.REFUSED if isinstance(error, Refused) else State.FAILED
+        if self._stop.requested:
+            state = State.CANCELLED
+        for lane in self._lanes:
+            if freeze_may_hold(lane.recorder.steps):
+                lane.recorder.conclude(Action.FREEZE, Outcome.FAILED, "not sent", sent=False)
+                lane.recorder.conclude(Action.CUT, Outcome.FAILED, "not made: no freeze was sent")
+                lane.recorder.conclude(Action.THAW, Outcome.FAILED, "not needed: no freeze was sent")
+            if lane.plan is not None:
+                deadline = Deadline.after(self._clock, _VERIFY)
+                discard(lane.driver, lane.plan, lane.recorder, deadline, partial(self._record, lane))
+            why = str(lane.error or f"given up with its group: {error}")
+            self._move(lane, replace(lane.target, state=state, error=why))
+
+    def _each(self, work: Callable[[Lane], None]) -> None:
+        """Do `work` for all machines at once, and raise the first machine's error."""
+        tasks = [lane.start(self._clock, work.__name__, self._attempt, work) for lane in self._lanes]
+        for task in tasks:
+            task.join()
+        for lane in self._lanes:
+            if lane.error is not None:
+                raise lane.error
+
+    def _attempt(self, lane: Lane, work: Callable[[Lane], None]) -> None:
+        try:
+            work(lane)
+        except QuiesceError as error:
+            lane.error = error
+        except Exception as defect:  # noqa: BLE001 - a defect on one machine must not leave the others unsettled
+            lane.error = OutcomeUnknown(f"a defect in {work.__name__}: {type(defect).__name__}: {defect}")
+
+    def _record(self, lane: Lane) -> None:
+        steps = lane.recorder.unjournaled()
+        self._journal.record(self._run, steps)
+        lane.recorder.journaled(steps)
+
+    def _record_patiently(self, lane: Lane) -> None:
+        after_thaw(Deadline.after(self._clock, _JOURNAL))(self._record, lane)
+
+    def _move(self, lane: Lane, target: Target) -> None:
+        steps = lane.recorder.unjournaled()
+        self._journal.move(self._run, target, steps)
+        lane.recorder.journaled(steps)
+        lane.target = target

@@ -1,0 +1,156 @@
+"""The window: freeze, cut, thaw. Nothing in this module waits for the journal.
+
+Each guest has a thread of its own that freezes it, holds it, and thaws it when the cuts have ended, when the hold
+limit has come, or when the user asks to end, whichever is first. The cuts run on threads beside them: a cut
+is often one call into a C library that nobody can cancel, and one that hangs must hold up no thaw.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.clock import Clock, Deadline, Stop, Task
+from orchestrator.errors import CallError, CommandDisabled, OutcomeUnknown, QuiesceError, Rejected, Unreachable
+from orchestrator.model import Action, Job, Outcome, Quiesce, Target
+from orchestrator.policy import freeze_may_hold, outcome_of
+from orchestrator.ports import Agent, Driver, Hypervisor, Plan
+from orchestrator.recorder import Recorder
+from orchestrator.thawing import thaw_until_confirmed
+
+#: Seconds for which a cut that hangs is still waited for after the thaw.
+_LATE_CUT = 30.0
+
+
+@dataclass
+class Lane:
+    """One machine on its way through the transaction."""
+
+    target: Target
+    agent: Agent
+    hypervisor: Hypervisor | None
+    driver: Driver
+    recorder: Recorder
+    #: What the driver is going to make; None until it was asked.
+    plan: Plan | None = None
+    #: False: cut without a freeze, because the job says so, or because it allows it and the guest cannot be frozen.
+    freezes: bool = True
+    #: Why this machine came no further.
+    error: QuiesceError | None = None
+
+    @property
+    def machine(self) -> str:
+        return self.target.machine.name
+
+    def start(self, clock: Clock, role: str, work: Callable[..., None], *arguments: Any) -> Task[None]:
+        """Run `work(self, *arguments)` on a thread of its own."""
+        return Task(clock, f"{role} {self.machine}", lambda: work(self, *arguments))
+
+
+class Window:
+    """The time in which the guests of one transaction are frozen."""
+
+    def __init__(self, job: Job, lanes: Sequence[Lane], clock: Clock, stop: Stop) -> None:
+        self._job, self._lanes, self._clock, self._stop = job, lanes, clock, stop
+        self._lock = threading.Lock()
+        self._unfrozen = sum(lane.freezes for lane in lanes)
+        self._uncut = len(lanes)
+        #: Every guest has answered its freeze, or the window is over before that.
+        self._ready = threading.Event()
+        #: Nobody needs the guests frozen any longer.
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Freeze, cut and thaw all machines.
+
+        Afterwards every intent to freeze, cut and thaw has its outcome in the machine's recorder, and every
+        guest that was sent a freeze is confirmed thawed, or its last thaw step says why not. Raises nothing.
+        """
+        with self._stop.calling(self._close):
+            guests = [lane.start(self._clock, "guest", self._hold) for lane in self._lanes if lane.freezes]
+            if guests:
+                self._wait_until_ready()
+            cuts: list[Task[None]] = []
+            if not self._over.is_set():
+                cuts = [lane.start(self._clock, "cut", self._cut) for lane in self._lanes]
+            for guest in guests:
+                guest.join()
+        if not cuts:
+            for lane in self._lanes:
+                lane.recorder.conclude(Action.CUT, Outcome.FAILED, f"not made: {self._why_closed()}")
+        for lane, cut in zip(self._lanes, cuts, strict=False):
+            if not cut.wait(Deadline.after(self._clock, _LATE_CUT)):
+                lane.recorder.abandon(Action.CUT, OutcomeUnknown("the cut did not end"))
+
+    def _hold(self, lane: Lane) -> None:
+        """Freeze one guest, hold it until the window is over, and thaw it."""
+        frozen = self._freeze(lane)
+        hold = Deadline.after(self._clock, self._job.hold_limit)
+        if frozen is not Outcome.DONE and self._job.quiesce is Quiesce.REQUIRED:
+            self._close()
+        self._count_frozen()
+        self._clock.wait(self._over, hold)
+        self._close()
+        if freeze_may_hold(lane.recorder.steps):
+            # What goes wrong is written down: without a confirmed thaw the verdict is `stuck`.
+            with suppress(CallError):
+                deadline = Deadline.after(self._clock, self._job.thaw_timeout)
+                thaw_until_confirmed(lane.agent, lane.recorder, deadline, watch=frozen is Outcome.UNKNOWN)
+        else:
+            lane.recorder.conclude(Action.THAW, Outcome.FAILED, "not needed: no freeze was sent")
+
+    def _freeze(self, lane: Lane) -> Outcome:
+        with suppress(CallError), lane.recorder.act(Action.FREEZE) as figures:
+            try:
+                deadline = Deadline.after(self._clock, self._job.freeze_timeout)
+                figures["frozen"] = lane.agent.freeze(self._job.mountpoints, deadline)
+            except (Unreachable, CommandDisabled):
+                figures["sent"] = False
+                raise
+            if figures["frozen"] == 0:
+                raise Rejected("the guest answered the freeze, but froze no file system")
+        outcome = outcome_of(lane.recorder.steps, Action.FREEZE)
+        assert outcome is not None
+        return outcome.outcome
+
+    def _cut(self, lane: Lane) -> None:
+        assert lane.plan is not None
+        # What goes wrong is written down, and the cut is asked for by its name after the thaw.
+        with self._counting_cut(), suppress(CallError), lane.recorder.act(Action.CUT) as figures:
+            deadline = Deadline.after(self._clock, self._job.hold_limit)
+            figures["made"] = lane.driver.cut(lane.plan, deadline)
+
+    def _wait_until_ready(self) -> None:
+        while not self._clock.wait(self._ready, Deadline.after(self._clock, self._job.freeze_timeout)):
+            pass
+
+    def _count_frozen(self) -> None:
+        with self._lock:
+            self._unfrozen -= 1
+            if not self._unfrozen:
+                self._ready.set()
+
+    @contextmanager
+    def _counting_cut(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._uncut -= 1
+                if not self._uncut:
+                    self._close()
+
+    def _close(self) -> None:
+        """Let all guests go."""
+        self._over.set()
+        self._ready.set()
+
+    def _why_closed(self) -> str:
+        if self._stop.requested:
+            return "the run was ended by its user"
+        for lane in self._lanes:
+            freeze = outcome_of(lane.recorder.steps, Action.FREEZE)
+            if freeze is not None and freeze.error:
+                return f"{lane.machine} could not be frozen: {freeze.error}"
+        return f"not every guest was frozen within the hold limit of {self._job.hold_limit:g} s"
