@@ -1,0 +1,146 @@
+"""The configuration file: read whole, checked whole, and told whole when it is wrong, before anything is touched.
+
+`load` returns plain values of `model`; nobody else sees TOML or pydantic. Whatever is wrong raises one ConfigError
+with one line for each problem: file, key, offending value, and what is allowed. Values of `[journal]` are never
+repeated there: a URL holds a password.
+"""
+
+import stat
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from orchestrator.model import Job, Machine
+from orchestrator.settings import contradictions
+from orchestrator.settings.problems import Location, Problem, refusal, shown, suggestion
+from orchestrator.settings.tables import (
+    Document,
+    HypervisorTable,
+    JobTable,
+    JournalTable,
+    Known,
+    MachineTable,
+    Table,
+)
+
+LARGEST_FILE = 1024 * 1024
+
+_TABLES: Mapping[object, type[Table]] = {
+    "journal": JournalTable,
+    "hypervisors": HypervisorTable,
+    "machines": MachineTable,
+    "jobs": JobTable,
+}
+
+#: How TOML calls the types that pydantic asks for.
+_TYPES = {
+    "bool_type": "must be true or false",
+    "dict_type": "must be a table",
+    "list_type": "must be an array",
+    "model_type": "must be a table",
+    "string_type": "must be a text",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is configured."""
+
+    #: Kept out of `repr`: it may hold a password.
+    journal_url: str = field(repr=False)
+    #: By name, in the order of the file.
+    machines: Mapping[str, Machine]
+    #: By name, in the order of the file. Their machines are names; globs are resolved.
+    jobs: Mapping[str, Job]
+
+
+def load(path: Path, known_drivers: Collection[str]) -> Settings:
+    """The settings in that file. Raises ConfigError with everything that is wrong with it."""
+    text = _read(path)
+    try:
+        document = tomllib.loads(text)
+    except RecursionError:
+        raise refusal(path, ["its arrays or tables are nested too deeply"]) from None
+    except ValueError as error:  # TOMLDecodeError, and what it leaves to int() and datetime()
+        raise refusal(path, [f"not valid TOML: {error}"]) from None
+    return from_document(document, path, known_drivers)
+
+
+def from_document(document: dict[str, Any], source: Path, known_drivers: Collection[str]) -> Settings:
+    """The settings that a parsed document holds. Raises ConfigError, which names `source` as its file."""
+    known = Known(
+        machines=tuple(contradictions.tables(document, "machines")),
+        hypervisors=tuple(contradictions.tables(document, "hypervisors")),
+        drivers=frozenset(known_drivers),
+    )
+    problems = list(contradictions.find(document))
+    try:
+        tables = Document.model_validate(document, context=known)
+    except ValidationError as error:
+        problems += [_problem(details) for details in error.errors(include_url=False)]
+        raise refusal(source, problems) from None
+    if problems:
+        raise refusal(source, problems)
+    return Settings(
+        journal_url=tables.journal.url,
+        machines=MappingProxyType({name: _machine(name, table, tables) for name, table in tables.machines.items()}),
+        jobs=MappingProxyType({name: _job(name, table) for name, table in tables.jobs.items()}),
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its writer
+            raise refusal(path, ["not a regular file"])
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise refusal(path, [f"larger than {LARGEST_FILE} bytes: not a configuration file"])
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise refusal(path, [f"not UTF-8: {error.reason} at byte {error.start}"]) from None
+    except OSError as error:
+        raise refusal(path, [error.strerror or str(error)]) from None
+
+
+def _problem(details: ErrorDetails) -> Problem:
+    """What pydantic found, in this file's words."""
+    location: Location = details["loc"]
+    kind = details["type"]
+    if location[-1] == "[key]":  # it is the key itself that is wrong
+        location = location[:-1]
+    if kind == "extra_forbidden":
+        return Problem(location, _unknown_key(location))
+    if kind == "missing":
+        return Problem(location, "this key is needed")
+    value = "..." if location[0] == "journal" else shown(details["input"])
+    if kind == "value_error":
+        return Problem(location, str(details["ctx"]["error"]), value)
+    return Problem(location, _TYPES.get(kind) or details["msg"].replace("Input should be", "must be"), value)
+
+
+def _unknown_key(location: Location) -> str:
+    table = Document if len(location) == 1 else _TABLES[location[0]]
+    key = str(location[-1])
+    if key in table.not_yet:
+        return "not yet: this version does not have it, and would ignore it"
+    return f"unknown key; {suggestion(key, table.model_fields)}"
+
+
+def _machine(name: str, table: MachineTable, tables: Document) -> Machine:
+    if table.hypervisor is None:
+        return Machine(name, agent=table.agent, qmp=table.qmp)
+    uri = tables.hypervisors[table.hypervisor].uri
+    return Machine(name, hypervisor=uri, domain=table.domain or name, agent=table.agent, qmp=table.qmp)
+
+
+def _job(name: str, table: JobTable) -> Job:
+    fields = {key: getattr(table, key) for key in JobTable.model_fields}
+    machines = dict.fromkeys(machine for names in table.machines for machine in names)
+    return Job(**{**fields, "name": name, "machines": tuple(machines), "mountpoints": tuple(table.mountpoints)})

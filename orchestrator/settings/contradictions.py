@@ -1,0 +1,60 @@
+"""What is wrong between keys, where each value by itself may be right.
+
+These look at the document as it was read, not as it was validated: so they are told beside all other problems,
+and whatever has the wrong type is passed over here, because its own table already complains.
+"""
+
+import posixpath
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from orchestrator.settings.problems import Location, Problem, dotted, shown
+
+_Document = Mapping[str, Any]
+
+
+def find(document: _Document) -> Iterator[Problem]:
+    """All contradictions of the document."""
+    for name, machine in tables(document, "machines").items():
+        yield from _unreachable(("machines", name), machine)
+    for name, job in tables(document, "jobs").items():
+        if "schedule" in job and "every" in job:
+            yield Problem(("jobs", name, "every"), "not together with schedule: choose one", shown(job["every"]))
+    yield from _shared(document)
+
+
+def tables(document: _Document, kind: str) -> dict[str, _Document]:
+    """The named tables below `[kind]`, without what is no table."""
+    named = document.get(kind)
+    if not isinstance(named, dict):
+        return {}
+    return {name: table for name, table in named.items() if isinstance(table, dict)}
+
+
+def _unreachable(location: Location, machine: _Document) -> Iterator[Problem]:
+    if "hypervisor" not in machine and "agent" not in machine:
+        yield Problem(location, 'no way to the agent: give a hypervisor, or agent = "unix:/path"')
+    if "domain" in machine and "hypervisor" not in machine:
+        yield Problem((*location, "domain"), "only together with hypervisor", shown(machine["domain"]))
+
+
+def _shared(document: _Document) -> Iterator[Problem]:
+    """A socket serves one client, and a guest that has two names would be in two runs at once."""
+    users: defaultdict[tuple[str, ...], list[tuple[Location, str]]] = defaultdict(list)
+    for name, machine in tables(document, "machines").items():
+        for key in ("agent", "qmp"):
+            if isinstance(machine.get(key), str):
+                users["socket", posixpath.normpath(machine[key])].append((("machines", name, key), machine[key]))
+        domain = machine.get("domain", name)
+        if isinstance(machine.get("hypervisor"), str) and isinstance(domain, str):
+            users["domain", _uri(document, machine["hypervisor"]), domain].append((("machines", name), domain))
+    for (kind, *_), ((first, _), *others) in users.items():
+        for other, value in others:
+            yield Problem(other, f"the same {kind} as {dotted(first)}: each machine needs its own", shown(value))
+
+
+def _uri(document: _Document, hypervisor: str) -> str:
+    """Two hypervisors may be one: they are told apart by what they connect to."""
+    uri = tables(document, "hypervisors").get(hypervisor, {}).get("uri")
+    return uri if isinstance(uri, str) else hypervisor

@@ -1,0 +1,215 @@
+"""The tables of the configuration file, each key with what may stand there.
+
+A validator raises ValueError with *what is allowed* as its text. Names that must exist elsewhere in the file, or as
+an installed driver, are looked up in the validation's context, which is a `Known`.
+"""
+
+import fnmatch
+import json
+import posixpath
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, cast
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+
+from orchestrator.model import Job, PreFlush, Quiesce
+from orchestrator.settings import cron, durations
+from orchestrator.settings.problems import suggestion
+
+#: The longest path that fits the kernel's `sockaddr_un`, in bytes (unix(7)).
+LONGEST_SOCKET = 107
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+_URI = re.compile(r"[a-z][a-z0-9.+-]*:/[!-~]+")
+
+
+@dataclass(frozen=True)
+class Known:
+    """The names that a value may refer to."""
+
+    machines: tuple[str, ...]
+    hypervisors: tuple[str, ...]
+    drivers: frozenset[str]
+
+
+def _known(info: ValidationInfo) -> Known:
+    return cast(Known, info.context)
+
+
+def _name(text: str) -> str:
+    if _NAME.fullmatch(text) is None:
+        raise ValueError("a name is up to 64 of A-Z a-z 0-9 . _ - and begins with none of . and -")
+    return text
+
+
+def _url(url: str) -> str:
+    try:
+        port = urlsplit(url).port
+    except ValueError:
+        port = 0
+    sqlite = url.startswith("sqlite:////") and "?" not in url and not url.endswith("/")
+    if not url.isprintable() or port == 0 or not (sqlite or re.match(r"postgresql\+psycopg://[^\s]", url)):
+        raise ValueError('allowed are "sqlite:////absolute/path" and "postgresql+psycopg://user@host/database"')
+    return url
+
+
+def _uri(text: str) -> str:
+    if _URI.fullmatch(text) is None:
+        raise ValueError('must be a libvirt connection URI, such as "qemu:///system"')
+    return text
+
+
+def _hypervisor(name: str, info: ValidationInfo) -> str:
+    if name not in _known(info).hypervisors:
+        raise ValueError(f"there is no such hypervisor; {suggestion(name, _known(info).hypervisors)}")
+    return name
+
+
+def _domain(text: str) -> str:
+    if not 1 <= len(text) <= 255 or not text.isprintable():
+        raise ValueError("must be a libvirt domain's name")
+    return text
+
+
+def _socket(text: str) -> str:
+    path = text.removeprefix("unix:")
+    if path == text or not _is_path(path) or path.endswith("/") or len(path.encode()) > LONGEST_SOCKET:
+        raise ValueError(f'must be "unix:/absolute/path", the path of at most {LONGEST_SOCKET} bytes')
+    return path
+
+
+def _mountpoint(text: str) -> str:
+    if not _is_path(text) or posixpath.normpath(text) != text:
+        raise ValueError("must be an absolute path as the guest's mount table has it, with no / at its end")
+    return text
+
+
+def _is_path(text: str) -> bool:
+    return text.startswith("/") and text.isprintable()
+
+
+def _machines(entry: object, info: ValidationInfo) -> tuple[str, ...]:
+    """The names that one entry of a job's `machines` stands for, in the order of the file."""
+    known = _known(info).machines
+    if not isinstance(entry, str):
+        raise ValueError("must be a machine's name, or a glob over names")
+    if not set(entry) & set("*?["):
+        if entry not in known:
+            raise ValueError(f"there is no such machine; {suggestion(entry, known)}")
+        return (entry,)
+    names = tuple(name for name in known if fnmatch.fnmatchcase(name, entry))
+    if not names:
+        raise ValueError("this glob matches no machine")
+    return names
+
+
+def _driver(name: str, info: ValidationInfo) -> str:
+    if name in _known(info).drivers:
+        return name
+    if name == "backup":
+        raise ValueError("not yet: this version does not have it")
+    raise ValueError(f"there is no such driver; {suggestion(name, _known(info).drivers)}")
+
+
+def _schedule(text: str) -> str:
+    try:
+        cron.check(text)
+    except ValueError as problem:
+        raise ValueError(f'must be a cron expression of 5 fields, such as "0 2 * * *": {problem}') from None
+    return text
+
+
+def _duration(least: str, most: str) -> Callable[[object], float]:
+    """A validator for durations between two others."""
+
+    def check(value: object) -> float:
+        try:
+            seconds = durations.seconds(value) if isinstance(value, str) else 0.0
+        except ValueError:
+            seconds = 0.0
+        if not durations.seconds(least) <= seconds <= durations.seconds(most):
+            raise ValueError(f'must be a duration from "{least}" to "{most}": a whole number and ms, s, m, h or d')
+        return seconds
+
+    return check
+
+
+def _json(options: dict[str, Any]) -> dict[str, Any]:
+    """Options are journaled, so that recovery makes the same driver: what JSON cannot say would be lost."""
+    try:
+        json.dumps(options, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("may hold only texts, finite numbers, true, false, arrays and tables") from None
+    return options
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Socket = Annotated[str, AfterValidator(_socket)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_machines)]
+
+
+class Table(BaseModel):
+    """A table with a fixed set of keys. Nothing is converted silently."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    #: Keys that a later version will have. They are refused, so that nobody relies on what is not done.
+    not_yet: ClassVar[frozenset[str]] = frozenset()
+
+
+class JournalTable(Table):
+    """`[journal]`"""
+
+    not_yet = frozenset({"keep"})
+
+    url: Annotated[str, AfterValidator(_url)] = "sqlite:////var/lib/quiesce/journal.db"
+
+
+class HypervisorTable(Table):
+    """`[hypervisors.NAME]`"""
+
+    uri: Annotated[str, AfterValidator(_uri)]
+
+
+class MachineTable(Table):
+    """`[machines.NAME]`"""
+
+    hypervisor: Annotated[str, AfterValidator(_hypervisor)] | None = None
+    domain: Annotated[str, AfterValidator(_domain)] | None = None
+    agent: Socket | None = None
+    qmp: Socket | None = None
+
+
+class JobTable(Table):
+    """`[jobs.NAME]`"""
+
+    not_yet = frozenset(
+        {"repository", "full_every", "retention", "fuse", "rate", "verify", "before", "after", "max_incrementals"}
+    )
+
+    machines: Annotated[list[Names], Field(min_length=1)]
+    driver: Annotated[str, AfterValidator(_driver)]
+    schedule: Annotated[str, AfterValidator(_schedule)] | None = None
+    every: Annotated[float, BeforeValidator(_duration("1s", "366d"))] | None = None
+    quiesce: Annotated[Quiesce, Field(strict=False)] = Job.quiesce
+    mountpoints: list[Annotated[str, AfterValidator(_mountpoint)]] = []
+    group: bool = Job.group
+    freeze_timeout: Annotated[float, BeforeValidator(_duration("100ms", "10m"))] = Job.freeze_timeout
+    hold_limit: Annotated[float, BeforeValidator(_duration("100ms", "10m"))] = Job.hold_limit
+    thaw_timeout: Annotated[float, BeforeValidator(_duration("100ms", "1d"))] = Job.thaw_timeout
+    pre_flush: Annotated[PreFlush, Field(strict=False)] = Job.pre_flush
+    options: Annotated[dict[str, Any], AfterValidator(_json)] = {}
+
+
+class Document(Table):
+    """The whole file."""
+
+    not_yet = frozenset({"service"})
+
+    journal: JournalTable = JournalTable()
+    hypervisors: dict[Name, HypervisorTable] = {}
+    machines: dict[Name, MachineTable] = {}
+    jobs: dict[Name, JobTable] = {}

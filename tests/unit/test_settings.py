@@ -1,0 +1,378 @@
+"""The configuration file: what it gives, and what it says when it is wrong."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator import settings
+from orchestrator.errors import ConfigError
+from orchestrator.model import Job, Machine, PreFlush, Quiesce
+from orchestrator.settings import cron
+from orchestrator.settings.tables import LONGEST_SOCKET, JobTable
+
+DRIVERS = ("external-snapshot", "command")
+EXAMPLE = Path(__file__).parents[2] / "config" / "quiesce.toml"
+SOURCE = Path("quiesce.toml")
+
+
+def problems(document: dict[str, Any]) -> list[str]:
+    """The lines of the error that this document causes, without the file's name."""
+    with pytest.raises(ConfigError) as caught:
+        settings.from_document(document, SOURCE, DRIVERS)
+    lines = str(caught.value).splitlines()
+    assert all(line.startswith("quiesce.toml: ") for line in lines)
+    return [line.removeprefix("quiesce.toml: ") for line in lines]
+
+
+def document(**job: object) -> dict[str, Any]:
+    """A right configuration of two machines, with one job that has these keys besides the needed ones."""
+    return {
+        "machines": {"db1": {"agent": "unix:/run/db1"}, "db2": {"agent": "unix:/run/db2"}},
+        "jobs": {"nightly": {"machines": ["db1"], "driver": "command", **job}},
+    }
+
+
+def the_job(**keys: object) -> Job:
+    return settings.from_document(document(**keys), SOURCE, DRIVERS).jobs["nightly"]
+
+
+def test_the_example_loads() -> None:
+    example = settings.load(EXAMPLE, DRIVERS)
+
+    assert example.journal_url == "sqlite:////var/lib/quiesce/journal.db"
+    assert dict(example.machines) == {
+        "db1": Machine("db1", hypervisor="qemu:///system", domain="db1"),
+        "edge1": Machine("edge1", agent="/run/edge1/qga.sock", qmp="/run/edge1/qmp.sock"),
+    }
+    assert example.jobs["nightly"] == Job(
+        "nightly", ("db1", "edge1"), "external-snapshot", schedule="0 2 * * *", quiesce=Quiesce.REQUIRED
+    )
+    assert example.jobs["scripted"].options == {"cut": ["/usr/local/bin/my-array-snapshot"]}
+
+
+def test_what_the_example_marks_as_not_yet_is_refused_as_that(tmp_path: Path) -> None:
+    later = tmp_path / "quiesce.toml"
+    later.write_text(EXAMPLE.read_text().replace("# not yet: ", ""))
+
+    with pytest.raises(ConfigError) as caught:
+        settings.load(later, DRIVERS)
+
+    lines = str(caught.value).splitlines()
+    assert len(lines) == EXAMPLE.read_text().count("# not yet: ") - len(["[jobs.offsite]", "machines", "listen"])
+    assert all("not yet" in line for line in lines)
+
+
+def test_every_key_of_a_job_arrives() -> None:
+    job = the_job(
+        machines=["db*"],
+        every="90m",
+        quiesce="preferred",
+        mountpoints=["/", "/srv/data"],
+        group=True,
+        freeze_timeout="500ms",
+        hold_limit="2s",
+        thaw_timeout="1h",
+        pre_flush="gentle",
+        options={"cut": ["x", 1, 0.5, True, {}]},
+    )
+
+    assert job == Job(
+        name="nightly",
+        machines=("db1", "db2"),
+        driver="command",
+        every=5400.0,
+        quiesce=Quiesce.PREFERRED,
+        mountpoints=("/", "/srv/data"),
+        group=True,
+        freeze_timeout=0.5,
+        hold_limit=2.0,
+        thaw_timeout=3600.0,
+        pre_flush=PreFlush.GENTLE,
+        options={"cut": ["x", 1, 0.5, True, {}]},
+    )
+
+
+def test_an_empty_file_is_a_configuration_without_machines(tmp_path: Path) -> None:
+    path = tmp_path / "quiesce.toml"
+    path.touch()
+
+    empty = settings.load(path, DRIVERS)
+
+    assert (empty.journal_url, dict(empty.machines), dict(empty.jobs)) == (
+        "sqlite:////var/lib/quiesce/journal.db",
+        {},
+        {},
+    )
+
+
+def test_all_problems_are_told_at_once() -> None:
+    wrong = document(hold_limt="5s", freeze_timeout="5 s", every="1h", schedule="* * * *")
+    wrong["machines"]["db2"] = {"agent": "unix:/run/db1", "domain": "x"}
+    wrong["jornal"] = {}
+
+    assert sorted(line.partition(":")[0] for line in problems(wrong)) == [
+        'jobs.nightly.every = "1h"',
+        'jobs.nightly.freeze_timeout = "5 s"',
+        "jobs.nightly.hold_limt",
+        'jobs.nightly.schedule = "* * * *"',
+        "jornal",
+        'machines.db2.agent = "unix',
+        'machines.db2.domain = "x"',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        ({"hold_limt": "5s"}, 'jobs.nightly.hold_limt: unknown key; did you mean "hold_limit"?'),
+        ({"driver": "comand"}, 'jobs.nightly.driver = "comand": there is no such driver; did you mean "command"?'),
+        ({"driver": "backup"}, 'jobs.nightly.driver = "backup": not yet'),
+        ({"machines": ["db3"]}, 'jobs.nightly.machines[0] = "db3": there is no such machine; did you mean "db'),
+        ({"machines": ["db1", "x*"]}, 'jobs.nightly.machines[1] = "x*": this glob matches no machine'),
+        ({"machines": ["db1", 7]}, "jobs.nightly.machines[1] = 7: must be a machine's name, or a glob"),
+        ({"machines": []}, "jobs.nightly.machines = [...]: "),
+        ({"machines": "db1"}, 'jobs.nightly.machines = "db1": must be an array'),
+        ({"quiesce": "yes"}, "jobs.nightly.quiesce = \"yes\": must be 'required', 'preferred' or 'off'"),
+        ({"pre_flush": "hard"}, "jobs.nightly.pre_flush = \"hard\": must be 'off', 'sync' or 'gentle'"),
+        ({"group": "true"}, 'jobs.nightly.group = "true": must be true or false'),
+        ({"mountpoints": ["srv"]}, 'jobs.nightly.mountpoints[0] = "srv": must be an absolute path'),
+        ({"mountpoints": ["/srv/"]}, 'jobs.nightly.mountpoints[0] = "/srv/": must be an absolute path'),
+        ({"every": "0s"}, 'jobs.nightly.every = "0s": must be a duration from "1s" to "366d"'),
+        ({"hold_limit": "11m"}, 'jobs.nightly.hold_limit = "11m": must be a duration from "100ms" to "10m"'),
+        ({"hold_limit": 5}, "jobs.nightly.hold_limit = 5: must be a duration"),
+        ({"hold_limit": 16**5000}, "jobs.nightly.hold_limit = a number of more than 64 bits: must be a duration"),
+        ({"hold_limit": "-5s"}, 'jobs.nightly.hold_limit = "-5s": must be a duration'),
+        ({"hold_limit": "\u0665s"}, 'jobs.nightly.hold_limit = "\\u0665s": must be a duration'),
+        ({"options": {"x": float("nan")}}, "jobs.nightly.options = {...}: may hold only"),
+        ({"options": {"x": 16**5000}}, "jobs.nightly.options = {...}: may hold only"),
+        ({"options": {"x": SOURCE}}, "jobs.nightly.options = {...}: may hold only"),
+    ],
+)
+def test_a_wrong_value_in_a_job(job: dict[str, object], said: str) -> None:
+    (line,) = problems(document(**job))
+
+    assert line.startswith(said)
+
+
+@pytest.mark.parametrize("key", sorted(JobTable.not_yet))
+def test_a_key_that_is_not_built_is_refused_and_not_ignored(key: str) -> None:
+    (line,) = problems(document(**{key: "x"}))
+
+    assert line.startswith(f"jobs.nightly.{key}: not yet")
+
+
+@pytest.mark.parametrize("name", ["-x", ".x", "a/b", "a b", "", "x" * 65, "ü", "a\n"])
+def test_names_that_could_be_taken_for_something_else(name: str) -> None:
+    (line,) = problems({"machines": {name: {"agent": "unix:/run/a"}}})
+
+    assert "a name is up to 64 of" in line
+    assert line.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("machine", "said"),
+    [
+        ({}, "machines.a: no way to the agent"),
+        ({"qmp": "unix:/run/q"}, "machines.a: no way to the agent"),
+        ({"hypervisor": "remote"}, 'machines.a.hypervisor = "remote": there is no such hypervisor; known are: local'),
+        ({"agent": "unix:/a", "domain": "b"}, 'machines.a.domain = "b": only together with hypervisor'),
+        ({"agent": "/run/a"}, 'machines.a.agent = "/run/a": must be "unix:/absolute/path"'),
+        ({"agent": "unix:run/a"}, 'machines.a.agent = "unix:run/a": must be'),
+        ({"agent": "unix:/run/\0a"}, 'machines.a.agent = "unix:/run/\\u0000a": must be'),
+        ({"agent": "unix:/" + "é" * 54}, "machines.a.agent = "),
+        ({"agent": "unix:/run/a", "qmp": "unix:/run//a"}, 'machines.a.qmp = "unix:/run//a": the same socket as'),
+    ],
+)
+def test_a_wrong_machine(machine: dict[str, object], said: str) -> None:
+    (line,) = problems({"hypervisors": {"local": {"uri": "qemu:///system"}}, "machines": {"a": machine}})
+
+    assert line.startswith(said)
+
+
+def test_the_longest_socket_path_is_right() -> None:
+    path = "/" + "x" * (LONGEST_SOCKET - 1)
+    right = settings.from_document({"machines": {"a": {"agent": f"unix:{path}"}}}, SOURCE, DRIVERS)
+
+    assert right.machines["a"].agent == path
+
+
+def test_two_names_for_one_guest_are_refused_naming_both() -> None:
+    said = problems(
+        {
+            "hypervisors": {"one": {"uri": "qemu:///system"}, "two": {"uri": "qemu:///system"}},
+            "machines": {
+                "a": {"hypervisor": "one"},
+                "b": {"hypervisor": "two", "domain": "a", "qmp": "unix:/run/q"},
+                "c": {"agent": "unix:/run/./q"},
+            },
+        }
+    )
+
+    assert said == [
+        'machines.b = "a": the same domain as machines.a: each machine needs its own',
+        'machines.c.agent = "unix:/run/./q": the same socket as machines.b.qmp: each machine needs its own',
+    ]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///relative.db",
+        "sqlite://",
+        "sqlite:////",
+        "sqlite:////x?mode=memory",
+        "postgresql://me:hunter2@host/db",
+        "postgresql+psycopg://",
+        "postgresql+psycopg://me:hunter2@host:99999/db",
+        "postgresql+psycopg://me:hunter2@[host/db",
+        "me:hunter2@host",
+        17,
+    ],
+)
+def test_a_wrong_journal_url_is_refused_without_repeating_it(url: object) -> None:
+    (line,) = problems({"journal": {"url": url}})
+
+    assert line.startswith("journal.url = ...: ")
+    assert "hunter2" not in line
+
+
+def test_a_password_is_in_no_error_and_no_repr() -> None:
+    url = "postgresql+psycopg://me:hunter2@host/db"
+
+    assert "hunter2" not in repr(settings.from_document({"journal": {"url": url}}, SOURCE, DRIVERS))
+    assert "hunter2" not in problems({"journal": url})[0]
+    assert "hunter2" not in problems({"journal": {"uri": url}})[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"x = 1\ny = \n", "not valid TOML: Invalid value (at line 2, column 5)"),
+        (b"x = " + b"[" * 5000, "its arrays or tables are nested too deeply"),
+        (b"x = " + b"9" * 5000, "not valid TOML: "),
+        (b'x = "\xff"', "not UTF-8: invalid start byte at byte 5"),
+        (b"#" * (settings.LARGEST_FILE + 1), "larger than 1048576 bytes"),
+    ],
+)
+def test_a_file_that_is_no_configuration(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "quiesce.toml"
+    path.write_bytes(content)
+
+    with pytest.raises(ConfigError) as caught:
+        settings.load(path, DRIVERS)
+
+    assert str(caught.value).startswith(f"{path}: {said}")
+
+
+def test_a_path_that_is_no_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    for path, said in [
+        (tmp_path / "none", "No such file or directory"),
+        (tmp_path, "not a regular file"),
+        (pipe, "not a regular file"),
+        (tmp_path / ("x" * 300), "File name too long"),
+    ]:
+        with pytest.raises(ConfigError, match=said):
+            settings.load(path, DRIVERS)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="changes its user")
+def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "quiesce.toml"
+    path.touch(mode=0o000)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(ConfigError, match="Permission denied"):
+            settings.load(path, DRIVERS)
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "0 2 * * *",
+        "*/15 0-6/2,22 1,15 jan-mar,DEC mon-fri",
+        "0 0 * * 7",
+        "59 23 31 12 0",
+        "0 0 29 2 *",
+        "0 0 31 2 mon",
+        "5-5 * * * sun",
+    ],
+)
+def test_a_right_cron_expression(expression: str) -> None:
+    assert the_job(schedule=expression).schedule == expression
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("@daily", "it has 1 fields and not 5"),
+        ("0 2 * * * *", "it has 6 fields and not 5"),
+        ("60 * * * *", 'its minute "60" is not 0-59'),
+        ("0 24 * * *", 'its hour "24" is not 0-23'),
+        ("0 0 0 * *", 'its day of the month "0" is not 1-31'),
+        ("0 0 * 13 *", 'its month "13" is not 1-12 or jan-dec'),
+        ("0 0 * * 8", 'its day of the week "8" is not 0-7 or mon-sun'),
+        ("0 0 * * foo", 'its day of the week "foo" is not 0-7 or mon-sun'),
+        ("0 0 mon * *", 'its day of the month "mon" is not 1-31'),
+        ("9-8 * * * *", 'its minute "9-8" runs backwards'),
+        ("*/0 * * * *", 'its minute "*/0" has a step that is not from 1 to 59'),
+        ("0 */24 * * *", 'its hour "*/24" has a step that is not from 1 to 23'),
+        ("5/2 * * * *", 'its minute "5/2" is not *, a value or a range'),
+        ("1,,2 * * * *", 'its minute "" is not *, a value or a range'),
+        ("-1 * * * *", 'its minute "-1" is not *, a value or a range'),
+        ("0 0 L * *", 'its day of the month "l" is not'),
+        ("\u0665 * * * *", 'its minute "\u0665" is not *, a value or a range'),
+        ("0 0 30,31 2 *", "it names a date that never comes"),
+    ],
+)
+def test_a_wrong_cron_expression(expression: str, said: str) -> None:
+    with pytest.raises(ValueError, match=r".") as caught:
+        cron.check(expression)
+
+    assert said in str(caught.value)
+    assert "must be a cron expression of 5 fields" in problems(document(schedule=expression))[0]
+
+
+KEYS = st.sampled_from(
+    [
+        *("journal", "hypervisors", "machines", "jobs", "service", "a", "b", "[key]", "", "\n", "keep", "retention"),
+        *("url", "uri", "hypervisor", "domain", "agent", "qmp", *JobTable.model_fields),
+    ]
+)
+VALUES = st.recursive(
+    st.none().map(lambda _: "")
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.datetimes()
+    | st.dates()
+    | st.times()
+    | st.text(max_size=20)
+    | st.sampled_from(["a", "*", "[", "unix:/a", "command", "1h", "* * * * *", "sqlite:////a", "qemu:///system"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            key: st.dictionaries(KEYS, st.dictionaries(KEYS, VALUES, max_size=4) | VALUES, max_size=3) | VALUES
+            for key in ("journal", "hypervisors", "machines", "jobs", "x")
+        },
+    )
+)
+def test_no_document_does_worse_than_a_config_error(anything: dict[str, Any]) -> None:
+    try:
+        settings.from_document(anything, SOURCE, DRIVERS)
+    except ConfigError as error:
+        assert all(line.startswith("quiesce.toml: ") and line.isprintable() for line in str(error).split("\n"))
