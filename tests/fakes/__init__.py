@@ -1,0 +1,1 @@
+"""Stand-ins for the world that behave like the real thing, and break on demand."""
