@@ -1,0 +1,89 @@
+"""The database behind the journal: its transactions, and its errors in the journal's words.
+
+Every error of SQLAlchemy and of the drivers is converted here and nowhere else. A message names the database without
+its password and without what was stored, and gives the engine's own words for the cause.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, exc, make_url
+
+from orchestrator.errors import ConfigError, JournalError, JournalMismatch, JournalUnavailable
+
+#: Seconds that an attempt to connect, a statement and a wait for a lock may each take.
+PATIENCE = 5
+
+_EXAMPLES = "Use `sqlite:////var/lib/quiesce/journal.db` or `postgresql+psycopg://user@host/database`."
+
+
+class Database:
+    """One SQLite file or PostgreSQL database, used by any number of threads. Connects when it is used."""
+
+    def __init__(self, url: str, patience: int = PATIENCE) -> None:
+        """Raises ConfigError when `url` does not name a database that can hold a journal."""
+        try:
+            parsed = make_url(url)
+            kind = parsed.get_backend_name(), parsed.get_driver_name()
+        except (exc.ArgumentError, ValueError):
+            # Whatever part of it was not understood may be a piece of the password: neither said nor kept as a cause.
+            raise ConfigError(f"The journal's url is not understood. {_EXAMPLES}") from None
+        #: The url as it is said to people: without the password, and without options, which may hold another.
+        self.name = parsed.set(query={}).render_as_string(hide_password=True)
+        with self._converting_errors():
+            match kind:  # nobody loads the driver of the other engine
+                case "sqlite", "pysqlite" if parsed.database and parsed.database != ":memory:":
+                    from orchestrator.journal import sqlite
+
+                    self._reader, self._writer = sqlite.engines(parsed, patience)
+                case "postgresql", "psycopg":
+                    from orchestrator.journal import postgresql
+
+                    self._reader, self._writer = postgresql.engines(parsed, patience)
+                case _:
+                    raise ConfigError(f"A journal cannot be kept in {self.name}. {_EXAMPLES}")
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction in which all statements see the database at one moment. Raises JournalError."""
+        with self._converting_errors(), self._reader.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that is on the disk when the block ends, or without any effect when it raises.
+
+        Raises JournalError. When the commit's own answer was lost, the effect is unknown.
+        """
+        with self._converting_errors(), self._writer.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Drop all connections."""
+        self._writer.dispose()  # the reader's are the same
+
+    @contextmanager
+    def _converting_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise JournalUnavailable(f"The journal {self.name} cannot be used: {error.strerror}.") from error
+        except exc.SQLAlchemyError as error:
+            cause = error.orig if isinstance(error, exc.DBAPIError) else error
+            raise _kind(error)(f"The journal {self.name} cannot be used: {_one_line(cause)}.") from error
+
+
+def _kind(error: exc.SQLAlchemyError) -> type[JournalError]:
+    """What the error means to the caller: a database that breaks its promises, is not ours, or is out of reach."""
+    if isinstance(error, exc.IntegrityError | exc.DataError):
+        return JournalError
+    permission_denied = getattr(getattr(error, "orig", None), "sqlstate", None) == "42501"
+    if isinstance(error, exc.ProgrammingError) and not permission_denied:
+        return JournalMismatch
+    if getattr(getattr(error, "orig", None), "sqlite_errorname", None) == "SQLITE_NOTADB":
+        return JournalMismatch
+    return JournalUnavailable
+
+
+def _one_line(cause: BaseException | None) -> str:
+    return " ".join(str(cause).split()).rstrip(".")

@@ -1,0 +1,228 @@
+"""The journal's promises in SQL: guarded writes in one transaction each, and reads in a constant number of queries."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, union_all, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from orchestrator import states
+from orchestrator.clock import Clock
+from orchestrator.errors import NotFound, Superseded
+from orchestrator.journal import rows, schema
+from orchestrator.journal.database import Database
+from orchestrator.journal.tables import runs, snapshots, steps, targets
+from orchestrator.model import Action, Owner, Run, State, Step, Target
+
+_NEWEST_FIRST = runs.c.started_at.desc(), runs.c.id.desc()
+
+#: Ids compare by their code points, so that everything that begins with X lies between X and X with this behind it.
+_LAST_CHARACTER = "\U0010ffff"
+#: How many runs an ambiguous beginning names.
+_CANDIDATES = 5
+
+
+class SqlJournal:
+    """The journal in a SQLite file or a PostgreSQL database. One instance serves any number of threads.
+
+    It keeps the promises of `ports.Journal`. An error of the database leaves nothing written, except that a lost
+    answer to a commit leaves it unknown; the next call connects anew.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    @classmethod
+    def open(cls, url: str, clock: Clock) -> "SqlJournal":
+        """The journal at `url`, which is made there when the database, or the file, is new.
+
+        Raises ConfigError for a url that names no journal, JournalUnavailable, JournalOutdated when the schema waits
+        for `quiesce db upgrade`, and JournalMismatch when it is newer than this program, or not a journal's.
+        """
+        database = Database(url)
+        try:
+            schema.ensure(database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database, clock)
+
+    def close(self) -> None:
+        """Drop all connections."""
+        self._database.close()
+
+    def open_run(self, run: Run) -> Run:
+        """See `ports.Journal`."""
+        with self._database.writing() as connection:
+            connection.execute(runs.insert(), rows.run_row(run, self._clock.now()))
+            holders = _claim(connection, rows.new_target_rows(run))
+            if holders and run.job is not None and run.job.group:
+                _refuse_group(connection, run.id, holders)
+            for target in run.targets:
+                self._replace_snapshot(connection, run, target)
+            _append(connection, run.id, run.steps)
+            self._settle(connection, run.id)
+            return _load(connection, runs.c.id == run.id)[0]
+
+    def record(self, run: Run, steps: Sequence[Step]) -> None:
+        """See `ports.Journal`. Also for a run that is no longer ours: what happened is true. Raises NotFound."""
+        with self._database.writing() as connection:
+            if not _lock(connection, run.id):
+                raise NotFound(f"There is no run {run.id} in the journal.")
+            _append(connection, run.id, steps)
+
+    def move(self, run: Run, target: Target, steps: Sequence[Step]) -> None:
+        """See `ports.Journal`."""
+        machine = target.machine.name
+        permitted = update(targets).where(
+            targets.c.run_id == run.id,
+            targets.c.machine == machine,
+            targets.c.state.in_(states.sources(target.state)),
+            exists().where(runs.c.id == run.id, runs.c.owner == str(run.owner)),
+        )
+        with self._database.writing() as connection:
+            _lock(connection, run.id)
+            if not connection.execute(permitted, rows.target_row(target)).rowcount:
+                raise Superseded(f"Run {run.id}: {machine} cannot become {target.state} by us, or not any more.")
+            _append(connection, run.id, steps)
+            self._replace_snapshot(connection, run, target)
+            self._settle(connection, run.id)
+
+    def take_over(self, run: Run, owner: Owner) -> Run:
+        """See `ports.Journal`."""
+        ours = update(runs).where(runs.c.id == run.id, runs.c.owner == str(run.owner), runs.c.state.in_(states.OPEN))
+        with self._database.writing() as connection:
+            if not connection.execute(ours, {"owner": str(owner)}).rowcount:
+                raise Superseded(f"Run {run.id} could not be taken over: it has ended, or has another owner already.")
+            return _load(connection, runs.c.id == run.id)[0]
+
+    def run(self, run_id: str) -> Run:
+        """See `ports.Journal`. An ambiguous beginning raises NotFound too, with some of the runs that it fits."""
+        begins = (runs.c.id >= run_id) & (runs.c.id < run_id + _LAST_CHARACTER)
+        with self._database.reading() as connection:
+            found = connection.scalars(select(runs.c.id).where(begins).order_by(runs.c.id).limit(_CANDIDATES)).all()
+            if not found:
+                raise NotFound(f"There is no run {run_id!r} in the journal.")
+            if len(found) > 1 and found[0] != run_id:
+                raise NotFound(f"{run_id!r} is the beginning of several runs: {', '.join(found)}.")
+            return _load(connection, runs.c.id == found[0])[0]
+
+    def open_runs(self) -> tuple[Run, ...]:
+        """See `ports.Journal`."""
+        with self._database.reading() as connection:
+            return _load(connection, runs.c.state.in_(states.OPEN))
+
+    def history(
+        self,
+        limit: int,
+        *,
+        job: str | None = None,
+        machine: str | None = None,
+        state: State | None = None,
+    ) -> tuple[Run, ...]:
+        """See `ports.Journal`."""
+        wanted = select(runs.c.id, runs.c.state, runs.c.started_at).order_by(*_NEWEST_FIRST).limit(limit)
+        if job is not None:
+            wanted = wanted.where(runs.c.job_name == job)
+        if machine is not None:
+            wanted = wanted.join(targets).where(targets.c.machine == machine)
+        if state is not None:
+            wanted = wanted.where(runs.c.state == state)
+        # Each half walks an index from its newest end and stops: no half reads more than `limit` runs.
+        stuck = wanted.where(runs.c.state == State.STUCK).subquery()
+        others = wanted.where(runs.c.state != State.STUCK).subquery()
+        both = union_all(select(stuck), select(others)).subquery()
+        ids = select(both.c.id).order_by(both.c.state != State.STUCK, both.c.started_at.desc(), both.c.id.desc())
+        with self._database.reading() as connection:
+            found = _load(connection, runs.c.id.in_(ids.limit(limit)), with_steps=False)
+        return tuple(sorted(found, key=lambda run: (run.state is State.STUCK, run.started_at, run.id), reverse=True))
+
+    def _replace_snapshot(self, connection: Connection, run: Run, target: Target) -> None:
+        """Let the journal's snapshot of this machine and run be the target's."""
+        key = {"run_id": run.id, "machine": target.machine.name}
+        connection.execute(delete(snapshots).filter_by(**key))
+        if target.snapshot is None:
+            return
+        cut_at = connection.scalar(select(func.max(steps.c.at)).filter_by(**key, action=Action.CUT))
+        connection.execute(
+            snapshots.insert(),
+            {
+                **key,
+                "name": run.snapshot_name,
+                "description": target.snapshot,
+                "consistency": target.consistency,
+                "created_at": cut_at or self._clock.now(),
+            },
+        )
+
+    def _settle(self, connection: Connection, run_id: str) -> None:
+        """Let the run's own columns follow from its targets."""
+        found = _load_targets(connection, targets.c.run_id == run_id)[run_id]
+        connection.execute(update(runs).where(runs.c.id == run_id), rows.outcome(found, self._clock.now()))
+
+
+def _lock(connection: Connection, run_id: str) -> bool:
+    """Let no other writer change this run until the end of the transaction; say whether there is such a run."""
+    return connection.scalar(select(runs.c.id).where(runs.c.id == run_id).with_for_update(key_share=True)) is not None
+
+
+def _claim(connection: Connection, wanted: list[rows.Row]) -> dict[str, str]:
+    """Insert new targets, as `refused` where another open run holds the machine; return those runs by machine."""
+    holders: dict[str, str] = {}
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    claim = insert(targets).on_conflict_do_nothing().returning(targets.c.machine)
+    while wanted:
+        landed = set(connection.scalars(claim, wanted))
+        wanted = [row for row in wanted if row["machine"] not in landed]
+        busy = targets.c.machine.in_([row["machine"] for row in wanted]) & targets.c.state.in_(states.OPEN)
+        held = {row.machine: row.run_id for row in connection.execute(select(targets).where(busy))}
+        refused = [_refused(row, held[row["machine"]]) for row in wanted if row["machine"] in held]
+        if refused:
+            connection.execute(targets.insert(), refused)
+        # A holder that ended since our insert is none any more: such a machine is tried again.
+        wanted = [row for row in wanted if row["machine"] not in held]
+        holders |= held
+    return holders
+
+
+def _refused(row: rows.Row, holder: str) -> rows.Row:
+    return {**row, "state": State.REFUSED, "error": f"Run {holder} is open on this machine."}
+
+
+def _refuse_group(connection: Connection, run_id: str, holders: dict[str, str]) -> None:
+    busy = ", ".join(f"{machine} is in run {holder}" for machine, holder in sorted(holders.items()))
+    connection.execute(
+        update(targets).where(targets.c.run_id == run_id, targets.c.state.in_(states.OPEN)),
+        {"state": State.REFUSED, "error": f"The group is refused as a whole: {busy}."},
+    )
+
+
+def _append(connection: Connection, run_id: str, new: Sequence[Step]) -> None:
+    """Add steps after the last one of a run that is locked, or that nobody else can see yet."""
+    if new:
+        last = connection.scalar(select(func.max(steps.c.seq)).where(steps.c.run_id == run_id)) or 0
+        connection.execute(steps.insert(), rows.step_rows(run_id, new, last + 1))
+
+
+def _load(connection: Connection, which: ColumnElement[bool], *, with_steps: bool = True) -> tuple[Run, ...]:
+    """The runs that `which` selects, oldest first, in one query each for the runs, the targets and the steps."""
+    found = connection.execute(select(runs).where(which).order_by(runs.c.started_at, runs.c.id)).all()
+    of_these = select(runs.c.id).where(which)
+    targets_of = _load_targets(connection, targets.c.run_id.in_(of_these))
+    steps_of: dict[str, list[Step]] = defaultdict(list)
+    if with_steps:
+        for row in connection.execute(
+            select(steps).where(steps.c.run_id.in_(of_these)).order_by(steps.c.run_id, steps.c.seq)
+        ):
+            steps_of[row.run_id].append(rows.step_from(row))
+    return tuple(rows.run_from(row, targets_of[row.id], steps_of[row.id]) for row in found)
+
+
+def _load_targets(connection: Connection, which: ColumnElement[bool]) -> dict[str, list[Target]]:
+    """The targets that `which` selects, by run, in the run's order."""
+    query = select(targets, snapshots.c.description).outerjoin(snapshots).where(which).order_by(targets.c.position)
+    found: dict[str, list[Target]] = defaultdict(list)
+    for row in connection.execute(query):
+        found[row.run_id].append(rows.target_from(row))
+    return found

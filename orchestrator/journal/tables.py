@@ -1,0 +1,166 @@
+"""The journal's tables, as the newest migration leaves them.
+
+Exclusion lives here and not in code: the partial unique index `targets_open_machine` lets a machine be in one open
+run only, over all processes and nodes.
+"""
+
+import json
+import re
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    Enum,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.dialects import postgresql
+
+from orchestrator import states
+from orchestrator.model import Action, Consistency, Outcome, State, Trigger
+
+
+class AnyText(TypeDecorator[str]):
+    """Any Python string, also one that a hostile guest chose.
+
+    PostgreSQL stores no NUL and neither engine a lone surrogate: these, and the backslash, are written as in a Python
+    literal (`\\u0000`). Strings compare by their code points, so that a beginning is a range of the index.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    _unsafe = re.compile("[\x00\\\\\ud800-\udfff]")
+    _escape = re.compile(r"\\u([0-9a-f]{4})")
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        return dialect.type_descriptor(postgresql.TEXT(collation="C") if dialect.name == "postgresql" else Text())
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return value and self._unsafe.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        return value and self._escape.sub(lambda found: chr(int(found[1], 16)), value)
+
+
+class Json(TypeDecorator[Any]):
+    """JSON as ASCII text: PostgreSQL's own type would refuse the escaped NUL that a guest may send."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else json.dumps(value, default=dict, separators=(",", ":"))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else json.loads(value)
+
+
+class Utc(TypeDecorator[datetime]):
+    """A point in time to the microsecond: aware and in UTC in Python, whatever the engine keeps."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def _word(name: str, enumeration: type[StrEnum]) -> Column[Any]:
+    """A column for the values of `enumeration`; a CHECK lets no other in."""
+    known = Enum(
+        enumeration,
+        native_enum=False,
+        create_constraint=True,
+        name=f"{name}_known",
+        length=16,
+        values_callable=lambda members: [member.value for member in members],
+    )
+    return Column(name, known, nullable=False)
+
+
+metadata = MetaData()
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", AnyText, primary_key=True),
+    Column("job_name", AnyText),  # null for a run that has no job
+    Column("job", Json),  # the job as it was configured at that time
+    _word("trigger", Trigger),
+    Column("owner", AnyText, nullable=False),
+    Column("started_at", Utc, nullable=False),
+    Column("finished_at", Utc),
+    # What follows from the targets is kept here too, so that the history filters and sorts without reading them.
+    _word("state", State),
+    _word("consistency", Consistency),
+    Column("error", AnyText),
+    Index("runs_started_at", "started_at"),
+    Index("runs_state", "state", "started_at"),
+    Index("runs_job", "job_name", "started_at"),
+)
+
+targets = Table(
+    "targets",
+    metadata,
+    Column("run_id", AnyText, ForeignKey("runs.id"), primary_key=True),
+    Column("machine", AnyText, primary_key=True),
+    Column("position", Integer, nullable=False),  # the order in which the run names its machines
+    Column("spec", Json, nullable=False),  # the machine, and the ways to it at that time
+    _word("state", State),
+    _word("consistency", Consistency),
+    Column("window_ms", Double),
+    Column("hold_ms", Double),
+    Column("error", AnyText),
+    Index("targets_machine", "machine"),
+)
+
+#: Law 8. A target that is turned away is `refused` from the start and so never enters this index.
+_open = targets.c.state.in_(sorted(states.OPEN))
+Index("targets_open_machine", targets.c.machine, unique=True, postgresql_where=_open, sqlite_where=_open)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("run_id", AnyText, primary_key=True),
+    Column("seq", Integer, CheckConstraint("seq > 0", name="seq_positive"), primary_key=True, autoincrement=False),
+    Column("machine", AnyText, nullable=False),
+    _word("action", Action),
+    _word("outcome", Outcome),
+    Column("at", Utc, nullable=False),
+    Column("monotonic", Double, nullable=False),
+    Column("duration_ms", Double),
+    Column("figures", Json, nullable=False),
+    Column("error", AnyText),
+    ForeignKeyConstraint(["run_id", "machine"], ["targets.run_id", "targets.machine"]),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("run_id", AnyText, primary_key=True),
+    Column("machine", AnyText, primary_key=True),
+    Column("name", AnyText, nullable=False),
+    Column("description", Json, nullable=False),  # as the driver gave it
+    _word("consistency", Consistency),
+    Column("created_at", Utc, nullable=False),  # when the cut was made
+    ForeignKeyConstraint(["run_id", "machine"], ["targets.run_id", "targets.machine"]),
+    Index("snapshots_machine", "machine", "created_at"),
+)
