@@ -41,9 +41,10 @@ def locked(name: str) -> Iterator[None]:
 def _start_time(pid: int) -> str:
     """Return when a process started, in clock ticks since boot; empty when there is none (a pid alone is reused)."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
+    return "" if fields[0] in "ZX" else fields[19]  # one that has ended and is not yet reaped is no process
 
 
 def identity(pid: int) -> str:

@@ -1,0 +1,135 @@
+"""A lab guest as a domain under a real libvirtd."""
+
+import contextlib
+import json
+import pwd
+import shutil
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+from tests.lab import libvirtd
+from tests.lab.disks import image_format
+from tests.lab.guest import AGENT_CHANNEL, Guest
+from tests.lab.image import Image
+from tests.lab.libvirtd import URI, virsh
+from tests.lab.waiting import LabError
+from tests.lab.wires import ask_agent
+
+QEMU_USER = "libvirt-qemu"
+
+
+class LibvirtGuest(Guest):
+    """A guest as a persistent domain, `name`, at `uri`.
+
+    The channel org.qemu.guest_agent.0 is libvirt's; any other name is hidden from it, and its socket, the first of
+    which is `agent_socket`, is free for the product. `qmp_socket` is None: libvirt keeps the monitor for itself.
+    Disk 0 is vda, disk 1 vdb, and so on.
+    """
+
+    uri = URI
+
+    def agent(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = 10.0) -> Any:
+        """Ask the agent, through libvirt where it can, and return its result; `timeout` in seconds."""
+        if AGENT_CHANNEL in self.spec.channels:
+            request = json.dumps({"execute": command} | ({"arguments": arguments} if arguments else {}))
+            seconds = str(max(1, round(timeout)))
+            reply = virsh("qemu-agent-command", self.name, "--timeout", seconds, request, timeout=timeout + 10)
+            return json.loads(reply)["return"]
+        if self.agent_socket is None:
+            raise LabError("the guest has no agent channel")
+        return ask_agent(self.agent_socket, command, arguments, timeout)
+
+    def monitor(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = 10.0) -> Any:
+        """Ask QEMU through libvirt and return the result; `timeout` in seconds."""
+        request = json.dumps({"execute": command} | ({"arguments": arguments} if arguments else {}))
+        reply = json.loads(virsh("qemu-monitor-command", self.name, request, timeout=timeout))
+        if "error" in reply:
+            raise LabError(f"{command}: {reply['error']}")
+        return reply["return"]
+
+    def channel_socket(self, name: str) -> Path:
+        """Return the socket of one of the guest's hidden channels."""
+        return self.work / name.removeprefix("org.qemu.")
+
+    def _launch(self, image: Image) -> None:
+        """Define and start the domain, readable by the user that libvirt runs QEMU as."""
+        libvirtd.ensure()
+        account = pwd.getpwnam(QEMU_USER)
+        for path in (self.work, *self.disks):
+            shutil.chown(path, account.pw_uid, account.pw_gid)
+        # Copied: the cache may lie where libvirt's user cannot go, and libvirt changes the owner of what it boots.
+        kernel, initrd = self.work / "kernel", self.work / "initrd"
+        shutil.copyfile(image.kernel, kernel)
+        shutil.copyfile(image.initrd, initrd)
+        hidden = [name for name in self.spec.channels if name != AGENT_CHANNEL]
+        self.agent_socket = self.channel_socket(hidden[0]) if hidden else None
+        definition = self.work / "domain.xml"
+        definition.write_text(self._xml(kernel, initrd))
+        (self.work / "domain").write_text(self.name)
+        virsh("define", str(definition))
+        virsh("start", self.name)
+
+    def _xml(self, kernel: Path, initrd: Path) -> str:
+        """Return the domain's definition."""
+        domain = ET.Element("domain", type="qemu")
+        _add(domain, "name", self.name)
+        _add(domain, "memory", str(self.spec.memory_mb), unit="MiB")
+        _add(domain, "vcpu", "1")
+        system = _add(domain, "os")
+        _add(system, "type", "hvm", arch="x86_64", machine="pc")
+        _add(system, "kernel", str(kernel))
+        _add(system, "initrd", str(initrd))
+        _add(system, "cmdline", self.spec.kernel_options())
+        _add(_add(domain, "features"), "acpi")
+        _add(domain, "cpu", mode="maximum")
+        devices = _add(domain, "devices")
+        _add(devices, "emulator", "/usr/bin/qemu-system-x86_64")
+        self._add_disks(devices)
+        self._add_lines(devices)
+        _add(devices, "memballoon", model="none")
+        _add(devices, "controller", type="usb", model="none")
+        return ET.tostring(domain, encoding="unicode")
+
+    def _add_disks(self, devices: ET.Element) -> None:
+        """Add the disks."""
+        for slot, (path, wanted) in enumerate(zip(self.disks, self.spec.disks, strict=True)):
+            disk = _add(devices, "disk", type="file", device="disk")
+            _add(disk, "driver", name="qemu", type=image_format(path))
+            _add(disk, "source", file=str(path))
+            _add(disk, "target", dev=f"vd{chr(ord('a') + slot)}", bus="virtio")
+            if wanted.throttle:
+                _add(_add(disk, "iotune"), "total_bytes_sec", str(wanted.throttle))
+
+    def _add_lines(self, devices: ET.Element) -> None:
+        """Add the serial lines and the agent's channels."""
+        serial = _add(devices, "serial", type="unix")
+        _add(serial, "source", mode="bind", path=str(self.work / "serial"))
+        _add(serial, "target", port="0")
+        console = _add(devices, "serial", type="file")
+        _add(console, "source", path=str(self.work / "console.log"))
+        _add(console, "target", port="1")
+        for name in self.spec.channels:
+            channel = _add(devices, "channel", type="unix")
+            source = {} if name == AGENT_CHANNEL else {"path": str(self.channel_socket(name))}
+            _add(channel, "source", mode="bind", **source)
+            _add(channel, "target", type="virtio", name=name)
+
+    def _end(self) -> None:
+        """End the domain and make libvirt forget it."""
+        end_domain(self.name)
+
+
+def end_domain(name: str) -> None:
+    """End a domain and remove all that libvirt keeps of it; nothing happens when there is none."""
+    with contextlib.suppress(LabError):
+        virsh("destroy", name)
+    with contextlib.suppress(LabError):
+        virsh("undefine", name, "--snapshots-metadata", "--checkpoints-metadata")
+
+
+def _add(parent: ET.Element, tag: str, text: str = "", **attributes: str) -> ET.Element:
+    """Add an element to another one and return it."""
+    element = ET.SubElement(parent, tag, attributes)
+    element.text = text or None
+    return element
