@@ -11,6 +11,7 @@
      |    +-- MachineHeld       it is paused or migrating
      +-- JournalError
      |    +-- JournalUnavailable  the database cannot be reached or written now
+     |    |    +-- StuckUnjournaled  and a guest may still be frozen
      |    +-- JournalMismatch     the database belongs to a newer program, or is not ours
      |    |    +-- JournalOutdated  it belongs to an older one, and waits for its upgrade
      |    +-- Superseded          a guarded move did not land: the run is no longer ours
@@ -72,6 +73,12 @@ class JournalUnavailable(JournalError):
     """The journal's database cannot be reached or written."""
 
     advice = "Check `[journal] url`, the database, and the free space on its disk; then run `quiesce recover`."
+
+
+class StuckUnjournaled(JournalUnavailable):
+    """A thaw could not be confirmed, and the journal could not be told."""
+
+    advice = "The guest MAY STILL BE FROZEN. Bring the journal back and run `quiesce recover`."
 
 
 class JournalMismatch(JournalError):
