@@ -1,0 +1,184 @@
+"""External snapshots: each disk goes on in a new overlay file, and what is below it is the point in time."""
+
+import contextlib
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from orchestrator.clock import Deadline
+from orchestrator.drivers import check_options
+from orchestrator.drivers.process import run
+from orchestrator.errors import ConfigError, OutcomeUnknown, Rejected
+from orchestrator.model import NAME_PREFIX, Disk, Overlay
+from orchestrator.ports import DriverContext, Plan
+
+#: The part of a file's name that an earlier snapshot gave it.
+_EARLIER = re.compile(rf"\.{NAME_PREFIX}[^.]+")
+
+
+class ExternalSnapshot:
+    """An atomic snapshot of all writable disks of a machine, without a copy of any data.
+
+    On this host, the overlay files are made before the freeze, so that the cut makes none; on a remote host libvirt makes
+    them, in the cut. The machine runs on the overlays from the cut on, and the next snapshot is put on those.
+    """
+
+    def __init__(self, context: DriverContext) -> None:
+        """Raises ConfigError when the job has options, or the machine no hypervisor."""
+        check_options(context, ())
+        if context.hypervisor is None:
+            raise ConfigError(
+                f"job {context.job}: the machine {context.machine.name} has neither `hypervisor` nor `qmp`; "
+                "the driver external-snapshot needs one of them"
+            )
+        self._hypervisor = context.hypervisor
+
+    def plan(self, snapshot: str, deadline: Deadline) -> Plan:
+        """The disks of the machine, and the overlay beside each: `STEM.SNAPSHOT.qcow2`.
+
+        Raises Rejected when there is nothing to snapshot, or an overlay's file exists.
+        """
+        disks = self._hypervisor.disks(deadline)
+        if not disks:
+            raise Rejected("the machine has no writable disk")
+        overlays = _overlay_paths([Path(disk.path) for disk in disks], snapshot)
+        for overlay in overlays:
+            if self._hypervisor.local and overlay.exists():
+                raise Rejected(f"{overlay} exists already")
+        planned = zip(disks, overlays, strict=True)
+        return {"snapshot": snapshot, "disks": [{**asdict(disk), "overlay": str(overlay)} for disk, overlay in planned]}
+
+    def prepare(self, plan: Plan, deadline: Deadline) -> None:
+        """Make the overlay files, durably, and let QEMU open them.
+
+        Raises Rejected when a file exists, or cannot be made: the message holds what qemu-img said.
+        """
+        if self._hypervisor.local:
+            for overlay in _overlays(plan):
+                _create(overlay, deadline)
+        self._hypervisor.open_overlays(_overlays(plan), deadline)
+
+    def cut(self, plan: Plan, deadline: Deadline) -> Mapping[str, Any]:
+        """Move all disks onto their overlays at once."""
+        self._hypervisor.snapshot(plan["snapshot"], _overlays(plan), deadline)
+        return plan
+
+    def happened(self, plan: Plan, deadline: Deadline) -> Mapping[str, Any] | None:
+        """The plan, when the machine stands on one of its overlays: a cut moves all disks or none."""
+        return plan if self._in_use(plan, deadline) else None
+
+    def discard(self, plan: Plan, deadline: Deadline) -> None:
+        """Remove the overlay files, after QEMU has let go of them.
+
+        Raises Rejected, and removes nothing, when the machine stands on one of them; other kinds of CallError, and
+        removes nothing, when that cannot be told.
+        """
+        if not self._hypervisor.local:
+            return  # libvirt made the files in the cut, and removed them when it failed
+        if self._in_use(plan, deadline):
+            raise Rejected(f"the machine stands on the overlays of {plan['snapshot']}: nothing was removed")
+        self._hypervisor.close_overlays(_overlays(plan), deadline)
+        for overlay in _overlays(plan):
+            _remove(Path(overlay.path))
+
+    def close(self) -> None:
+        """Nothing to release: the hypervisor belongs to who made it."""
+
+    def _in_use(self, plan: Plan, deadline: Deadline) -> bool:
+        """Whether the machine stands on an overlay: as its hypervisor sees it, or by the files, which it may have open
+        again only when it is started next.
+        """
+        overlays = _overlays(plan)
+        if self._hypervisor.has_snapshot(plan["snapshot"], overlays, deadline):
+            return True
+        if not self._hypervisor.local:
+            return False
+        ours = {overlay.path for overlay in overlays}
+        return any(ours & _chain(disk.path, deadline) for disk in self._hypervisor.disks(deadline))
+
+
+def _overlays(plan: Plan) -> list[Overlay]:
+    """The overlays that a plan names."""
+    return [
+        Overlay(Disk(**{key: value for key, value in disk.items() if key != "overlay"}), disk["overlay"])
+        for disk in plan["disks"]
+    ]
+
+
+def _overlay_paths(disks: Sequence[Path], snapshot: str) -> list[Path]:
+    """Where the overlays go. The suffix stays in the name where two disks, `vm.raw` and `vm.qcow2`, differ in it alone.
+
+    Raises Rejected when two names differ in nothing but an earlier snapshot.
+    """
+
+    def beside(disk: Path, name: str) -> Path:
+        return disk.with_name(f"{_EARLIER.sub('', name)}.{snapshot}.qcow2")
+
+    short = [beside(disk, disk.stem) for disk in disks]
+    chosen = [
+        path if short.count(path) == 1 else beside(disk, disk.name) for disk, path in zip(disks, short, strict=True)
+    ]
+    for path in chosen:
+        if chosen.count(path) > 1:
+            raise Rejected(f"two disks of the machine would have the same overlay {path}")
+    return chosen
+
+
+def _create(overlay: Overlay, deadline: Deadline) -> None:
+    """Make an empty overlay file, as readable as the file that it stands on, and never over another one."""
+    path, below = overlay.path, overlay.disk.path
+    try:
+        model = os.stat(below)
+        made = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        with os.fdopen(made):
+            # Only root may give a file away. libvirt changes the owner by itself, and a bare QEMU is asked before the freeze.
+            with contextlib.suppress(PermissionError):
+                os.fchown(made, model.st_uid, model.st_gid)
+            os.fchmod(made, stat.S_IMODE(model.st_mode))
+    except OSError as error:
+        raise Rejected(f"cannot make the overlay {path}: {error.strerror}") from error
+    # `-u`: the file below is locked by QEMU, and everything that qemu-img would look up in it is known.
+    below_options = ["-u", "-b", below, "-F", overlay.disk.format]
+    ended = run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", *below_options, path, str(overlay.disk.size_bytes)], deadline
+    )
+    if ended.status != 0:
+        raise Rejected(f"cannot make the overlay {path}: {ended.output}")
+    _sync(Path(path))
+    _sync(Path(path).parent)
+
+
+def _remove(path: Path) -> None:
+    if NAME_PREFIX not in path.name:
+        raise Rejected(f"{path} does not carry our name: not removed")
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise Rejected(f"cannot remove the overlay {path}: {error.strerror}") from error
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Make a file's contents, or the names in a folder, survive a loss of power."""
+    try:
+        opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+    except OSError as error:
+        raise Rejected(f"cannot write {path}: {error.strerror}") from error
+
+
+def _chain(path: str, deadline: Deadline) -> set[str]:
+    """The files of a chain, from `path` to the bottom, as the files themselves tell (`qemu-img info --backing-chain`)."""
+    ended = run(["qemu-img", "info", "--force-share", "--backing-chain", "--output=json", path], deadline)
+    try:
+        return {str(image["filename"]) for image in json.loads(ended.output)}
+    except (ValueError, KeyError, TypeError) as error:
+        raise OutcomeUnknown(f"cannot tell what {path} stands on: {ended.output}") from error
