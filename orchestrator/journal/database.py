@@ -12,9 +12,9 @@ from sqlalchemy import Connection, exc, make_url
 from orchestrator.errors import ConfigError, JournalError, JournalMismatch, JournalUnavailable
 
 #: Seconds that an attempt to connect, a statement and a wait for a lock may each take.
-PATIENCE = 5
+PATIENCE = 4
 
-_EXAMPLES = "Use `sqlite:////var/lib/quiesce/journal.db` or `postgresql+psycopg://user@host/database`."
+_EXAMPLES = "use `sqlite:////var/lib/quiesce/journal.db` or `postgresql+psycopg://user@host/database`"
 
 
 class Database:
@@ -27,7 +27,7 @@ class Database:
             kind = parsed.get_backend_name(), parsed.get_driver_name()
         except (exc.ArgumentError, ValueError):
             # Whatever part of it was not understood may be a piece of the password: neither said nor kept as a cause.
-            raise ConfigError(f"The journal's url is not understood. {_EXAMPLES}") from None
+            raise ConfigError(f"the journal's url is not understood; {_EXAMPLES}") from None
         #: The url as it is said to people: without the password, and without options, which may hold another.
         self.name = parsed.set(query={}).render_as_string(hide_password=True)
         with self._converting_errors():
@@ -41,7 +41,7 @@ class Database:
 
                     self._reader, self._writer = postgresql.engines(parsed, patience)
                 case _:
-                    raise ConfigError(f"A journal cannot be kept in {self.name}. {_EXAMPLES}")
+                    raise ConfigError(f"a journal cannot be kept in {self.name}; {_EXAMPLES}")
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -67,10 +67,10 @@ class Database:
         try:
             yield
         except OSError as error:
-            raise JournalUnavailable(f"The journal {self.name} cannot be used: {error.strerror}.") from error
+            raise JournalUnavailable(f"the journal {self.name} cannot be used: {error.strerror}") from error
         except exc.SQLAlchemyError as error:
             cause = error.orig if isinstance(error, exc.DBAPIError) else error
-            raise _kind(error)(f"The journal {self.name} cannot be used: {_one_line(cause)}.") from error
+            raise _kind(error)(f"the journal {self.name} cannot be used: {_one_line(cause)}") from error
 
 
 def _kind(error: exc.SQLAlchemyError) -> type[JournalError]:

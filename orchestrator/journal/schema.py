@@ -57,7 +57,7 @@ def ensure(database: Database) -> None:
         _migrate(database)
     elif revision != HEAD:
         _refuse_unknown(database, revision)
-        raise JournalOutdated(f"The journal {database.name} has schema {revision}; this program needs {HEAD}.")
+        raise JournalOutdated(f"the journal {database.name} has schema {revision}, and this program needs {HEAD}")
 
 
 def _migrate(database: Database) -> Upgrade:
@@ -84,7 +84,7 @@ def _revision(connection: Connection) -> str | None:
     # A PostgreSQL database may be shared with other programs; a file belongs to one.
     taken = present if connection.dialect.name == "sqlite" else present & metadata.tables.keys()
     if taken:
-        raise JournalMismatch(f"This database is not a journal: it has tables of its own ({', '.join(sorted(taken))}).")
+        raise JournalMismatch(f"this database is not a journal: it has tables of its own ({', '.join(sorted(taken))})")
     return None
 
 
@@ -92,7 +92,7 @@ def _refuse_unknown(database: Database, revision: str) -> None:
     from alembic.script import ScriptDirectory
 
     if revision not in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}:
-        raise JournalMismatch(f"The journal {database.name} has schema {revision}, which this program does not know.")
+        raise JournalMismatch(f"the journal {database.name} has schema {revision}, which this program does not know")
 
 
 def _config() -> "Config":

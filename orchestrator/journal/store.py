@@ -69,7 +69,7 @@ class SqlJournal:
         """See `ports.Journal`. Also for a run that is no longer ours: what happened is true. Raises NotFound."""
         with self._database.writing() as connection:
             if not _lock(connection, run.id):
-                raise NotFound(f"There is no run {run.id} in the journal.")
+                raise NotFound(f"there is no run {run.id!r} in the journal")
             _append(connection, run.id, steps)
 
     def move(self, run: Run, target: Target, steps: Sequence[Step]) -> None:
@@ -84,7 +84,7 @@ class SqlJournal:
         with self._database.writing() as connection:
             _lock(connection, run.id)
             if not connection.execute(permitted, rows.target_row(target)).rowcount:
-                raise Superseded(f"Run {run.id}: {machine} cannot become {target.state} by us, or not any more.")
+                raise Superseded(f"run {run.id}: {machine} cannot become {target.state} by us, or not any more")
             _append(connection, run.id, steps)
             self._replace_snapshot(connection, run, target)
             self._settle(connection, run.id)
@@ -94,7 +94,7 @@ class SqlJournal:
         ours = update(runs).where(runs.c.id == run.id, runs.c.owner == str(run.owner), runs.c.state.in_(states.OPEN))
         with self._database.writing() as connection:
             if not connection.execute(ours, {"owner": str(owner)}).rowcount:
-                raise Superseded(f"Run {run.id} could not be taken over: it has ended, or has another owner already.")
+                raise Superseded(f"run {run.id} has ended, or has another owner already")
             return _load(connection, runs.c.id == run.id)[0]
 
     def run(self, run_id: str) -> Run:
@@ -103,9 +103,9 @@ class SqlJournal:
         with self._database.reading() as connection:
             found = connection.scalars(select(runs.c.id).where(begins).order_by(runs.c.id).limit(_CANDIDATES)).all()
             if not found:
-                raise NotFound(f"There is no run {run_id!r} in the journal.")
+                raise NotFound(f"there is no run {run_id!r} in the journal")
             if len(found) > 1 and found[0] != run_id:
-                raise NotFound(f"{run_id!r} is the beginning of several runs: {', '.join(found)}.")
+                raise NotFound(f"{run_id!r} is the beginning of several runs: {', '.join(found)}")
             return _load(connection, runs.c.id == found[0])[0]
 
     def open_runs(self) -> tuple[Run, ...]:
@@ -171,10 +171,10 @@ def _claim(connection: Connection, wanted: list[rows.Row]) -> dict[str, str]:
     """Insert new targets, as `refused` where another open run holds the machine; return those runs by machine."""
     holders: dict[str, str] = {}
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    claim = insert(targets).on_conflict_do_nothing().returning(targets.c.machine)
+    claim = insert(targets).on_conflict_do_nothing().returning(targets.c.position)
     while wanted:
         landed = set(connection.scalars(claim, wanted))
-        wanted = [row for row in wanted if row["machine"] not in landed]
+        wanted = [row for row in wanted if row["position"] not in landed]
         busy = targets.c.machine.in_([row["machine"] for row in wanted]) & targets.c.state.in_(states.OPEN)
         held = {row.machine: row.run_id for row in connection.execute(select(targets).where(busy))}
         refused = [_refused(row, held[row["machine"]]) for row in wanted if row["machine"] in held]
@@ -187,14 +187,14 @@ def _claim(connection: Connection, wanted: list[rows.Row]) -> dict[str, str]:
 
 
 def _refused(row: rows.Row, holder: str) -> rows.Row:
-    return {**row, "state": State.REFUSED, "error": f"Run {holder} is open on this machine."}
+    return {**row, "state": State.REFUSED, "error": f"run {holder} is open on this machine"}
 
 
 def _refuse_group(connection: Connection, run_id: str, holders: dict[str, str]) -> None:
     busy = ", ".join(f"{machine} is in run {holder}" for machine, holder in sorted(holders.items()))
     connection.execute(
         update(targets).where(targets.c.run_id == run_id, targets.c.state.in_(states.OPEN)),
-        {"state": State.REFUSED, "error": f"The group is refused as a whole: {busy}."},
+        {"state": State.REFUSED, "error": f"the group is refused as a whole: {busy}"},
     )
 
 

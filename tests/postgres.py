@@ -1,0 +1,139 @@
+"""A private PostgreSQL server for the tests: made in a folder of its own, reached by a unix socket, gone afterwards."""
+
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import URL
+
+#: Every character that a careless url would stumble over.
+PASSWORD = "p@ss:w/rd %41#?"
+
+#: The server refuses to run as root. Debian's package brings this user.
+_RUN_AS: dict[str, Any] = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+class Cluster:
+    """One PostgreSQL server, which the test may stop and start."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._data = folder / "data"
+        self._numbers = itertools.count(1)
+
+    def initialise(self) -> None:
+        """Make the server's data, sorting text as people do: what must be sorted by code points has to ask for it."""
+        secret = self._folder / "password"
+        secret.write_text(PASSWORD)
+        self._run("initdb", "--username=quiesce", f"--pwfile={secret}", "--auth=scram-sha-256", "--no-sync",
+                  "--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en")  # fmt: skip
+
+    def start(self) -> None:
+        """Run the server; it accepts connections afterwards."""
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self._folder),
+            "fsync": "off",
+            "shared_buffers": "16MB",
+        }
+        options = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
+        self._run("pg_ctl", "start", "--wait", f"--log={self._folder / 'log'}", f"--options={options}")
+
+    def stop(self) -> None:
+        """End the server and all its connections at once."""
+        self._run("pg_ctl", "stop", "--wait", "--mode=immediate")
+
+    @property
+    def running(self) -> bool:
+        return (self._data / "postmaster.pid").exists()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop all of the server's processes, so that it keeps its connections and answers nobody."""
+        postmaster = int((self._data / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        family = [postmaster, *map(int, children)]
+        for pid in family:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in family:
+                os.kill(pid, signal.SIGCONT)
+
+    def create(self, template: str = "template1") -> str:
+        """Make a database, as a copy of another one, and return its name."""
+        name = f"test_{next(self._numbers)}"
+        with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    def drop(self, database: str) -> None:
+        """Remove a database, whoever is connected to it."""
+        with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
+
+    def url(self, database: str, password: str = PASSWORD) -> str:
+        """How the journal's setting names that database."""
+        return URL.create(
+            "postgresql+psycopg", "quiesce", password, database=database, query={"host": str(self._folder)}
+        ).render_as_string(hide_password=False)
+
+    def _conninfo(self, database: str) -> str:
+        return psycopg.conninfo.make_conninfo(
+            host=str(self._folder), user="quiesce", password=PASSWORD, dbname=database
+        )
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(_programs() / program), f"--pgdata={self._data}", *arguments]
+        subprocess.run(command, check=True, cwd=self._folder, stdout=subprocess.DEVNULL, **_RUN_AS)
+
+
+def _programs() -> Path:
+    """Where the newest installed server is: Debian keeps it off the PATH."""
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name))
+    assert versions, "PostgreSQL is not installed: .ci/packages"
+    return versions[-1]
+
+
+@contextmanager
+def running_cluster() -> Iterator[Cluster]:
+    """A new server, which is stopped and removed afterwards, whatever happened."""
+    folder = Path(tempfile.mkdtemp(prefix="quiesce-postgres-"))  # short: a socket's path has at most 107 characters
+    try:
+        if _RUN_AS:
+            shutil.chown(folder, _RUN_AS["user"], _RUN_AS["group"])
+        cluster = Cluster(folder)
+        cluster.initialise()
+        cluster.start()
+        try:
+            yield cluster
+        finally:
+            if cluster.running:
+                cluster.stop()
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """One server for all tests of a session. Whoever stops or freezes it, starts it again."""
+    with running_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def empty_postgres_url(postgres: Cluster) -> Iterator[str]:
+    """A database of the test's own, with nothing in it."""
+    database = postgres.create()
+    yield postgres.url(database)
+    postgres.drop(database)
