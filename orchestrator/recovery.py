@@ -15,7 +15,7 @@ from orchestrator.model import Action, Outcome, Owner, Quiesce, Run, State, Step
 from orchestrator.policy import freeze_may_hold, judge, outcome_of
 from orchestrator.ports import Connections, Journal, Observer
 from orchestrator.recorder import Recorder
-from orchestrator.settling import cut_is_known, discard, settle_cut, settled
+from orchestrator.settling import cut_is_settled, discard, settle_cut, settled
 from orchestrator.states import OPEN
 from orchestrator.thawing import thaw_until_confirmed
 
@@ -108,7 +108,7 @@ class Recovery:
     def _settle_cut(self, run: Run, target: Target, before: Sequence[Step], recorder: Recorder) -> None:
         """Find out by its name what became of the cut. What was prepared is removed if there was none."""
         prepared = next((step for step in before if step.action is Action.PREPARE), None)
-        if run.job is None or prepared is None or cut_is_known(before):
+        if run.job is None or prepared is None or cut_is_settled(before):
             return
         record = partial(self._record, run, recorder)
         deadline = Deadline.after(self._clock, _VERIFY)

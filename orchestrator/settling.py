@@ -12,10 +12,13 @@ from orchestrator.ports import Driver, Plan
 from orchestrator.recorder import Recorder
 
 
-def cut_is_known(steps: Sequence[Step]) -> bool:
-    """Whether the steps say what became of the cut."""
-    cut, verify = outcome_of(steps, Action.CUT), outcome_of(steps, Action.VERIFY)
-    return (cut is not None and cut.outcome is Outcome.DONE) or (verify is not None and verify.outcome is Outcome.DONE)
+def cut_is_settled(steps: Sequence[Step]) -> bool:
+    """Whether the cut was made, was found by its name, or what was prepared for it is removed."""
+    return any(
+        step.outcome is Outcome.DONE
+        and (step.action in {Action.CUT, Action.DISCARD} or step.figures.get("happened") is True)
+        for step in steps
+    )
 
 
 def settle_cut(driver: Driver, plan: Plan, recorder: Recorder, deadline: Deadline, record: Callable[[], None]) -> None:

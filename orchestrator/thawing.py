@@ -25,14 +25,14 @@ def thaw_until_confirmed(agent: Agent, recorder: Recorder, deadline: Deadline, *
     """Thaw until the agent has answered a thaw with its count and then said `thawed`.
 
     With `watch`, it must go on saying so for 3 s: for a freeze that was sent and not answered, and may
-    still land. Each try is a step of its own. The first retry comes after 0.1 s, on the same connection brought into
-    step anew; later ones on a new connection.
+    still land. Each try is a step of its own. The first one brings the channel into step if it is not; each later
+    one begins with a new connection.
 
     Raises CallError at `deadline`: then the guest may still be frozen.
     """
     for attempt in until_confirmed(deadline):
         with attempt:
-            if attempt.retry_state.attempt_number > 2:
+            if attempt.retry_state.attempt_number > 1:
                 agent.reset()
             _thaw(agent, recorder, deadline, watch)
 

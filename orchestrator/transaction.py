@@ -9,14 +9,22 @@ from dataclasses import replace
 from functools import partial
 
 from orchestrator.clock import Clock, Deadline, Stop
-from orchestrator.errors import CallError, OutcomeUnknown, QuiesceError, Refused, Unreachable
+from orchestrator.errors import (
+    CallError,
+    JournalUnavailable,
+    OutcomeUnknown,
+    QuiesceError,
+    Refused,
+    StuckUnjournaled,
+    Unreachable,
+)
 from orchestrator.flush import write_back
 from orchestrator.model import Action, Job, Outcome, Power, PreFlush, Quiesce, Run, State, Target
 from orchestrator.policy import freeze_may_hold, judge
 from orchestrator.ports import Journal
 from orchestrator.preflight import check_agent, check_power, check_thawed
 from orchestrator.retrying import after_thaw
-from orchestrator.settling import cut_is_known, discard, settle_cut, settled
+from orchestrator.settling import cut_is_settled, discard, settle_cut, settled
 from orchestrator.window import Lane, Window
 
 #: Seconds for a machine to answer the pre-flight, for the driver's preparation, and for the flush of dirty pages.
@@ -99,15 +107,16 @@ class Transaction:
 
     def _settle(self, lane: Lane) -> None:
         assert lane.plan is not None
-        if not cut_is_known(lane.recorder.steps):
-            self._record_patiently(lane)
+        if not cut_is_settled(lane.recorder.steps):
+            self._after_thaw(lane, self._record)
             deadline = Deadline.after(self._clock, _VERIFY)
-            settle_cut(lane.driver, lane.plan, lane.recorder, deadline, partial(self._record_patiently, lane))
+            record = partial(self._after_thaw, lane, self._record)
+            settle_cut(lane.driver, lane.plan, lane.recorder, deadline, record)
         verdict = judge(self._job.quiesce, lane.recorder.steps)
         if self._stop.requested and verdict.state is State.FAILED:
             verdict = replace(verdict, state=State.CANCELLED)
         target = settled(lane.target, verdict, self._run.snapshot_name, lane.recorder.steps)
-        after_thaw(Deadline.after(self._clock, _JOURNAL))(self._move, lane, target)
+        self._after_thaw(lane, self._move, target)
 
     def _close_untouched(self, error: QuiesceError) -> None:
         """Close every target: its guest was never frozen, because `error` came before the window."""
@@ -130,6 +139,8 @@ class Transaction:
         tasks = [lane.start(self._clock, work.__name__, self._attempt, work) for lane in self._lanes]
         for task in tasks:
             task.join()
+        for task in tasks:
+            task.result()
         for lane in self._lanes:
             if lane.error is not None:
                 raise lane.error
@@ -147,11 +158,17 @@ class Transaction:
         self._journal.record(self._run, steps)
         lane.recorder.journaled(steps)
 
-    def _record_patiently(self, lane: Lane) -> None:
-        after_thaw(Deadline.after(self._clock, _JOURNAL))(self._record, lane)
-
     def _move(self, lane: Lane, target: Target) -> None:
         steps = lane.recorder.unjournaled()
         self._journal.move(self._run, target, steps)
         lane.recorder.journaled(steps)
         lane.target = target
+
+    def _after_thaw(self, lane: Lane, write: Callable[..., None], *arguments: Target) -> None:
+        """Write to the journal, and wait for it if it is away. If it stays away, say how the guest is."""
+        try:
+            after_thaw(Deadline.after(self._clock, _JOURNAL))(write, lane, *arguments)
+        except JournalUnavailable as error:
+            if freeze_may_hold(lane.recorder.steps):
+                raise StuckUnjournaled(f"{error}; {lane.machine} may still be frozen") from error
+            raise JournalUnavailable(f"{error}; {lane.machine} is thawed") from error

@@ -1,0 +1,87 @@
+"""A small world: fake guests on real sockets, storage in memory, a real journal on SQLite, and the real service."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator import owner
+from orchestrator.agent.guest import GuestAgent
+from orchestrator.agent.unix import unix_channel
+from orchestrator.clock import SystemClock
+from orchestrator.journal import SqlJournal
+from orchestrator.model import Job, Machine, Owner
+from orchestrator.ports import Agent, Driver, Hypervisor, Journal
+from orchestrator.service import Service
+from tests.fakes.agent import FakeAgent
+from tests.fakes.driver import MemoryDriver, Storage
+
+
+class World:
+    """What is there, whatever process looks at it."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder, self._stack = folder, stack
+        self.guests: dict[str, FakeAgent] = {}
+        self.storages: dict[str, Storage] = {}
+        self.machines: dict[str, Machine] = {}
+        self.hypervisors: dict[str, Hypervisor] = {}
+        self.journal: Journal = SqlJournal.open(f"sqlite:///{folder}/journal.db", SystemClock())
+        self.owner = owner.current()
+        self.gone: set[Owner] = set()
+
+    def add_guest(self, name: str) -> FakeAgent:
+        """One more machine, with a running agent."""
+        path = self._folder / f"{name}.sock"
+        self.guests[name] = self._stack.enter_context(FakeAgent(path))
+        self.storages[name] = Storage()
+        self.machines[name] = Machine(name, agent=str(path))
+        return self.guests[name]
+
+    def service(self, **changes: Any) -> Service:
+        """The service with one job, `nightly`, over all machines."""
+        job = Job("nightly", tuple(self.machines), driver="memory", hold_limit=2, thaw_timeout=5, freeze_timeout=2)
+        return Service(
+            machines=self.machines,
+            jobs={"nightly": replace(job, **changes)},
+            journal=self.journal,
+            connections=self,
+            clock=SystemClock(),
+            owner=self.owner,
+            is_gone=lambda someone: someone in self.gone,
+        )
+
+    def die(self) -> None:
+        """The process that owns the runs is gone; the world is another process's now."""
+        self.gone.add(self.owner)
+        self.owner = replace(self.owner, pid=self.owner.pid + 1)
+
+    def agent(self, machine: Machine) -> Agent:
+        assert machine.agent is not None
+        return GuestAgent(unix_channel(machine.agent))
+
+    def hypervisor(self, machine: Machine) -> Hypervisor | None:
+        return self.hypervisors.get(machine.name)
+
+    def driver(self, job: Job, machine: Machine, run_id: str) -> Driver:
+        return MemoryDriver(self.storages[machine.name])
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """An empty world, in which nobody waits as long as for a real guest."""
+    monkeypatch.setattr("orchestrator.transaction._PREFLIGHT", 1.0)
+    monkeypatch.setattr("orchestrator.thawing._ONE_THAW", 0.5)
+    monkeypatch.setattr("orchestrator.thawing._WATCH", 0.3)
+    monkeypatch.setattr("orchestrator.thawing._LOOK", 0.05)
+    with ExitStack() as stack:
+        yield World(tmp_path, stack)
+
+
+@pytest.fixture
+def guest(world: World) -> FakeAgent:
+    """The machine `vm` of the world."""
+    return world.add_guest("vm")

@@ -1,0 +1,182 @@
+"""Recovery enters by the normal door, tells the truth, and may itself be killed anywhere."""
+
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.errors import FrozenByOther, MachineBusy
+from orchestrator.model import Action, Consistency, Outcome, Run, State, Trigger
+from orchestrator.policy import exit_code
+from tests.fakes import faults
+from tests.fakes.agent import FakeAgent
+from tests.laws.conftest import World
+
+FREEZE, THAW = "guest-fsfreeze-freeze", "guest-fsfreeze-thaw"
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def killed() -> None:
+    raise Killed
+
+
+def die_before_the_window(world: World, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run whose process dies after its intents are committed."""
+    with monkeypatch.context() as patch:
+        patch.setattr("orchestrator.transaction.Window.run", lambda _: killed())
+        with pytest.raises(Killed):
+            world.service().run("nightly")
+    world.die()
+    (run,) = world.journal.open_runs()
+    return run
+
+
+def test_a_run_that_died_before_its_intents_left_the_guest_alone(world: World, guest: FakeAgent) -> None:
+    world.storages["vm"].after["prepare"].append(killed)
+    with pytest.raises(Killed):
+        world.service().run("nightly")
+    world.die()
+
+    (run,) = world.service().recover()
+    assert (run.state, run.consistency, exit_code(run)) == (State.RECOVERED, Consistency.NONE, 1)
+    assert guest.calls.count(THAW) == 0
+    assert world.storages["vm"].prepared == set()
+    assert world.storages["vm"].calls == ["plan", "prepare", "discard"]
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_run_that_died_in_the_window_is_thawed_and_its_cut_found_by_name(
+    world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch, frozen: bool, cut: bool
+) -> None:
+    dead = die_before_the_window(world, monkeypatch)
+    storage = world.storages["vm"]
+    if frozen:
+        guest.frozen, guest.believes_frozen = {"/", "/data"}, True
+    if cut:
+        storage.snapshots.add(dead.snapshot_name)
+        storage.prepared.clear()
+
+    (run,) = world.service().recover()
+    assert guest.frozen == set()
+    assert storage.prepared == set()
+    assert (run.state, run.owner) == (State.RECOVERED, world.owner)
+    assert run.consistency is (Consistency.CRASH if cut else Consistency.NONE)
+    assert (run.targets[0].snapshot is not None) is cut
+    lost = [s.action for s in run.steps if s.outcome is Outcome.UNKNOWN and s.error == "its process died"]
+    assert lost == [Action.FREEZE, Action.CUT, Action.THAW]
+    assert world.service().recover() == ()
+    assert world.service().run("nightly").state is State.DONE
+
+
+def test_recovery_waits_out_a_freeze_that_lands_after_its_thaw(
+    world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    die_before_the_window(world, monkeypatch)
+    guest.faults["guest-fsfreeze-status"].extend([faults.Fault(), faults.answer("frozen")])
+
+    (run,) = world.service().recover()
+    assert guest.calls.count(THAW) == 2
+    assert run.state is State.RECOVERED
+
+
+def test_a_recovery_that_is_killed_is_run_again(
+    world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = die_before_the_window(world, monkeypatch)
+    guest.frozen, guest.believes_frozen = {"/", "/data"}, True
+    world.storages["vm"].before["happened"].append(killed)
+    with pytest.raises(Killed):
+        world.service().recover()
+    assert not guest.frozen
+    world.die()
+    world.storages["vm"].before["discard"].append(killed)
+    with pytest.raises(Killed):
+        world.service().recover()
+    world.die()
+
+    (run,) = world.service().recover()
+    assert (run.id, run.state) == (dead.id, State.RECOVERED)
+    assert world.storages["vm"].prepared == set()
+
+
+def test_the_runs_of_the_living_are_left_alone(world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    die_before_the_window(world, monkeypatch)
+    world.gone.clear()
+
+    assert world.service().recover() == ()
+    assert guest.calls.count(THAW) == 0
+
+
+def test_a_guest_that_recovery_cannot_thaw_is_stuck_until_it_can(
+    world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.recovery._STUCK", 0.5)
+    die_before_the_window(world, monkeypatch)
+    guest.frozen, guest.believes_frozen = {"/"}, True
+    guest.faults[THAW].extend([faults.error("no")] * 1000)
+
+    (run,) = world.service(thaw_timeout=0.5).recover()
+    assert (run.state, exit_code(run)) == (State.STUCK, 3)
+    (run,) = world.service().recover()
+    assert run.state is State.STUCK
+    guest.faults[THAW].clear()
+    (run,) = world.service().recover()
+    assert run.state is State.RECOVERED
+    assert not guest.frozen
+
+
+def test_a_run_settles_the_dead_ones_first(world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = die_before_the_window(world, monkeypatch)
+    guest.frozen, guest.believes_frozen = {"/", "/data"}, True
+
+    assert world.service().run("nightly").state is State.DONE
+    assert world.journal.run(dead.id).state is State.RECOVERED
+
+
+def test_a_thaw_by_hand_is_refused_for_a_foreign_freeze_and_forced(world: World, guest: FakeAgent) -> None:
+    guest.frozen, guest.believes_frozen = {"/"}, True
+    with pytest.raises(FrozenByOther):
+        world.service().thaw("vm")
+    assert guest.frozen == {"/"}
+
+    run = world.service().thaw("vm", force=True)
+    assert guest.frozen == set()
+    assert (run.state, run.trigger, run.job, exit_code(run)) == (State.DONE, Trigger.THAW, None, 0)
+    assert world.service().show(run.id) == run
+
+
+def test_a_thaw_by_hand_settles_the_run_of_a_dead_process_and_respects_a_living_one(
+    world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = die_before_the_window(world, monkeypatch)
+    guest.frozen, guest.believes_frozen = {"/"}, True
+    gone = set(world.gone)
+    world.gone.clear()
+    with pytest.raises(MachineBusy, match=dead.id):
+        world.service().thaw("vm", force=True)
+    assert guest.frozen
+
+    world.gone |= gone
+    assert world.service().thaw("vm").id == dead.id
+    assert not guest.frozen
+
+
+def test_the_run_of_a_dead_owner_with_several_machines_is_settled_for_each(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guests = [world.add_guest("a"), world.add_guest("b")]
+    with monkeypatch.context() as patch:
+        patch.setattr("orchestrator.transaction.Window.run", lambda _: killed())
+        with pytest.raises(Killed):
+            world.service(group=True).run("nightly")
+    world.die()
+    for guest in guests:
+        guest.frozen, guest.believes_frozen = {"/"}, True
+    (run,) = world.service().recover()
+
+    assert [t.state for t in run.targets] == [State.RECOVERED] * 2
+    assert not any(guest.frozen for guest in guests)
+    assert replace(run, steps=()) in world.service().history(10)
