@@ -4,9 +4,14 @@ Nothing here imports libvirt: `orchestrator.hypervisor` implements `AgentDomain`
 libvirt's `fsFreeze`: docs/decisions/0001-libvirt-agent-calls.md.
 """
 
+import secrets
+from collections.abc import Mapping
 from typing import Protocol
 
+from orchestrator.agent.channel import Reader, T, settle
+from orchestrator.agent.wire import Json, Return, encode, parse
 from orchestrator.clock import Deadline
+from orchestrator.errors import CallError, OutcomeUnknown, Unreachable
 
 
 class AgentDomain(Protocol):
@@ -15,8 +20,8 @@ class AgentDomain(Protocol):
     def agent_command(self, command: str, deadline: Deadline) -> str:
         """Hand one command to the agent (`virDomainQemuAgentCommand`) and return the text of its reply.
 
-        `command` is one JSON object. The reply is returned as libvirt gives it, unparsed: libvirt raises for
-        an agent's error, and that is converted here, but everything else in it comes from a hostile guest.
+        `command` is one JSON object, never `guest-sync-delimited`: libvirt's parser gives the agent up for good at the
+        sentinel in its reply. The reply is returned as libvirt gives it, unparsed.
 
         It returns by `deadline`, whatever libvirtd or the guest does. libvirt is given the remaining time as its own
         limit, in whole seconds rounded up, at least 1 and never one of its special values (`-2` is endless): when
@@ -32,10 +37,9 @@ class AgentDomain(Protocol):
             (`VIR_ERR_OPERATION_INVALID`), no agent configured or connected (`VIR_ERR_CONFIG_UNSUPPORTED`,
             `VIR_ERR_AGENT_UNRESPONSIVE` with "not connected"), or the agent job is held by another client
             (`VIR_ERR_OPERATION_TIMEOUT`).
-        CommandDisabled
-            the agent's error names the class `CommandNotFound`.
-        Rejected
-            any other error of the agent.
+        Rejected, CommandDisabled
+            the agent answered with an error. libvirt passes on its description only, so CommandDisabled is what
+            QEMU's dispatcher says for the class CommandNotFound: "has been disabled", "has not been found".
         OutcomeUnknown
             everything else: `deadline` passed, `VIR_ERR_AGENT_UNRESPONSIVE`, `VIR_ERR_AGENT_UNSYNCED`, the connection
             to libvirtd broke during the call, and any error that is not known.
@@ -49,3 +53,50 @@ class AgentDomain(Protocol):
     def close(self) -> None:
         """Drop the connection for good. Never raises."""
         ...
+
+
+class LibvirtChannel:
+    """A `Channel` over an `AgentDomain`.
+
+    libvirt brings its socket into step by itself, but an error does not tell whether its `guest-sync` failed or our
+    command did. So a `guest-sync` of our own goes in front where we are not sure: when that fails, nothing was sent.
+    """
+
+    def __init__(self, domain: AgentDomain) -> None:
+        self._domain = domain
+        self._in_step = False
+
+    def sync(self, deadline: Deadline) -> None:
+        """Prove that libvirt hands us the reply to our own command. Raises Unreachable: nothing has changed."""
+        self._in_step = False
+        identity = secrets.randbits(53)
+        try:
+            reply = self._domain.agent_command(_line("guest-sync", {"id": identity}), deadline)
+        except CallError as error:
+            raise Unreachable(f"no answer to guest-sync: {error}") from error
+        if parse(reply) != Return(identity):
+            raise Unreachable("the agent's channel is out of step: its answer to guest-sync is another one's")
+        self._in_step = True
+
+    def call(self, command: str, arguments: Mapping[str, Json], read: Reader[T], deadline: Deadline) -> T:
+        """Send a command once and return what `read` makes of its reply; see `Channel.call`."""
+        if not self._in_step:
+            self.sync(deadline)
+        try:
+            return settle(command, parse(self._domain.agent_command(_line(command, arguments), deadline)), read)
+        except (OutcomeUnknown, Unreachable):
+            self._in_step = False
+            raise
+
+    def reset(self) -> None:
+        """Drop the connection to libvirt. The next call connects anew. Never raises."""
+        self._in_step = False
+        self._domain.reset()
+
+    def close(self) -> None:
+        """Drop the connection for good. Never raises."""
+        self._domain.close()
+
+
+def _line(command: str, arguments: Mapping[str, Json]) -> str:
+    return encode(command, arguments).decode("ascii")

@@ -106,7 +106,7 @@ class FakeAgent:
             for piece in re.findall(rb"[^\n\xff]+|\n|\xff", data):
                 if piece == SENTINEL:
                     line = b""
-                    self._port.send([_failure("JSON parse error, invalid token")])
+                    self._port.send([_failure("JSON parse error, stray '\ufffd'")])
                 elif piece == b"\n":
                     self._obey(line)
                     line = b""
@@ -118,7 +118,7 @@ class FakeAgent:
             request = json.loads(line)
             name, arguments = request["execute"], request.get("arguments", {})
         except (ValueError, LookupError, TypeError):
-            self._port.send([_failure("JSON parse error")])
+            self._port.send([_failure("JSON parse error, invalid keyword")])
             return
         if name in SYNCS:
             self.syncs += 1
@@ -174,7 +174,7 @@ class FakeAgent:
 
     def _freeze(self, mountpoints: Iterable[str]) -> int:
         self.frozen |= set(mountpoints) & set(self.mounts)
-        self.believes_frozen = True
+        self.believes_frozen = bool(self.frozen)
         return len(self.frozen)
 
     def _thaw(self, _: Mapping[str, Any]) -> int:
