@@ -1,0 +1,158 @@
+"""The commands. Each reads: ask the service, show the result, choose the exit code."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator import policy
+from orchestrator.cli import failures
+from orchestrator.cli.session import Start, session
+from orchestrator.cli.wire import Wire
+from orchestrator.model import FreezeStatus, Health, State
+
+DEFAULT_CONFIG = Path("/etc/quiesce/quiesce.toml")
+
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to standard output, and nothing else.")]
+
+
+def make_app(wire: Wire) -> typer.Typer:
+    """The command line over what `wire` makes."""
+    # Rich is loaded for tables only: help in plain text and no decorated tracebacks keep every start short.
+    app = typer.Typer(
+        name="quiesce",
+        help="Consistent snapshots of running QEMU/KVM guests.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+
+    @app.callback()
+    def start(
+        context: typer.Context,
+        config: Annotated[
+            Path, typer.Option(envvar="QUIESCE_CONFIG", metavar="FILE", help="The configuration file.")
+        ] = DEFAULT_CONFIG,
+    ) -> None:
+        context.obj = Start(wire, config)
+
+    for command in (run, history, show, thaw, recover, check, machines, jobs, serve):
+        app.command()(command)
+    database = typer.Typer(help="The journal's database.", no_args_is_help=True, rich_markup_mode=None)
+    database.command()(upgrade)
+    app.add_typer(database, name="db")
+    return app
+
+
+def run(
+    context: typer.Context,
+    job: Annotated[str, typer.Argument(help="Which job.")],
+    machine: Annotated[str | None, typer.Option(metavar="MACHINE", help="Only this machine of the job.")] = None,
+    json: Json = False,
+) -> None:
+    """Run a job now."""
+    with session(context, as_json=json) as here:
+        service = here.service()
+        run = here.work(lambda observer, stop: service.run(job, machine=machine, observer=observer, stop=stop))
+        here.output.ended(run)
+        here.tell(failures.shortfalls(run))
+        here.exit_code = policy.exit_code(run)
+
+
+def history(
+    context: typer.Context,
+    job: Annotated[str | None, typer.Option(metavar="JOB", help="Only runs of this job.")] = None,
+    machine: Annotated[str | None, typer.Option(metavar="MACHINE", help="Only runs with this machine.")] = None,
+    state: Annotated[State | None, typer.Option(help="Only runs in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
+    json: Json = False,
+) -> None:
+    """List runs: stuck ones first, then newest first."""
+    with session(context, as_json=json) as here:
+        runs = failures.stuck_first(here.service().history(limit, job=job, machine=machine, state=state))
+        here.output.runs(runs)
+        here.tell(failures.alarms(runs))
+
+
+def show(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(help="The run's id, or its unambiguous beginning.")],
+    json: Json = False,
+) -> None:
+    """Show a run with all its steps."""
+    with session(context, as_json=json) as here:
+        found = here.service().show(run)
+        here.output.run(found)
+        here.tell(failures.alarms([found]))
+
+
+def thaw(
+    context: typer.Context,
+    machine: Annotated[str, typer.Argument(help="Which machine.")],
+    force: Annotated[bool, typer.Option("--force", help="Also when somebody else froze it.")] = False,
+    json: Json = False,
+) -> None:
+    """Thaw a machine by hand, and write it into the history."""
+    with session(context, as_json=json) as here:
+        service = here.service()
+        run = here.work(lambda observer, stop: service.thaw(machine, force=force, observer=observer))
+        here.output.ended(run)
+        here.tell(failures.shortfalls(run))
+        settled = run.target(machine).state is State.RECOVERED
+        here.exit_code = 0 if settled else policy.exit_code(run)
+
+
+def recover(context: typer.Context, json: Json = False) -> None:
+    """Settle the runs of processes that died, and try stuck guests again."""
+    with session(context, as_json=json) as here:
+        service = here.service()
+        runs = failures.stuck_first(here.work(lambda observer, stop: service.recover(observer)))
+        here.output.runs(runs)
+        here.tell(failures.alarms(runs))
+        here.exit_code = 3 if any(run.state is State.STUCK for run in runs) else 0
+
+
+def check(
+    context: typer.Context,
+    machine: Annotated[str | None, typer.Argument(help="Which machine; all without it.")] = None,
+    json: Json = False,
+) -> None:
+    """Say whether a machine could be quiesced now. Exits with 5 when one is frozen, 1 when one is not ready."""
+    with session(context, as_json=json) as here:
+        names = [machine] if machine is not None else list(here.settings().machines)
+        service = here.service()
+        reports = [service.check(name) for name in names]
+        here.output.health(reports)
+        here.exit_code = max((_exit_code_of(report) for report in reports), default=0)
+
+
+def machines(context: typer.Context, json: Json = False) -> None:
+    """List the configured machines."""
+    with session(context, as_json=json) as here:
+        here.output.machines(list(here.settings().machines.values()))
+
+
+def jobs(context: typer.Context, json: Json = False) -> None:
+    """List the configured jobs."""
+    with session(context, as_json=json) as here:
+        here.output.jobs(list(here.settings().jobs.values()))
+
+
+def serve(context: typer.Context, json: Json = False) -> None:
+    """Run the jobs on their schedules, until a signal asks to stop."""
+    with session(context, as_json=json) as here:
+        here.work(lambda observer, stop: here.wire.serve(here.config, stop))
+        here.output.stopped()
+
+
+def upgrade(context: typer.Context, json: Json = False) -> None:
+    """Create the journal's schema, or bring it up to date."""
+    with session(context, as_json=json) as here:
+        here.output.upgraded(*here.wire.upgrade(here.config))
+
+
+def _exit_code_of(report: Health) -> int:
+    if report.freeze_status is FreezeStatus.FROZEN:
+        return 5
+    return 0 if report.ready else 1

@@ -1,0 +1,82 @@
+"""Values of the model as documents of JSON values. The names of the fields are fixed: others script against them."""
+
+import dataclasses
+from datetime import UTC, datetime
+from typing import Any
+
+from orchestrator.model import Health, Job, Machine, Run, Step, Target
+
+Document = dict[str, Any]
+
+
+def run(run: Run) -> Document:
+    """A run with its steps."""
+    return {**summary(run), "steps": [step(each) for each in run.steps]}
+
+
+def summary(run: Run) -> Document:
+    """A run without its steps."""
+    return {
+        "id": run.id,
+        "job": run.job.name if run.job else None,
+        "trigger": run.trigger,
+        "state": run.state,
+        "consistency": run.consistency,
+        "targets": [target(each) for each in run.targets],
+        "started_at": timestamp(run.started_at),
+        "finished_at": timestamp(run.finished_at) if run.finished_at else None,
+        "window_ms": _rounded(run.window_ms),
+        "error": run.error,
+    }
+
+
+def target(target: Target) -> Document:
+    """One machine in a run."""
+    return {
+        "machine": target.machine.name,
+        "state": target.state,
+        "consistency": target.consistency,
+        "snapshot": target.snapshot,
+        "window_ms": _rounded(target.window_ms),
+        "hold_ms": _rounded(target.hold_ms),
+        "error": target.error,
+    }
+
+
+def step(step: Step) -> Document:
+    """One entry of the journal. `monotonic` is in seconds, and comparable within one process only."""
+    return {
+        "machine": step.machine,
+        "action": step.action,
+        "outcome": step.outcome,
+        "at": timestamp(step.at),
+        "monotonic": step.monotonic,
+        "duration_ms": _rounded(step.duration_ms),
+        "figures": step.figures,
+        "error": step.error,
+    }
+
+
+def machine(machine: Machine) -> Document:
+    """A machine and the ways to it."""
+    return dataclasses.asdict(machine)
+
+
+def job(job: Job) -> Document:
+    """A job as it is configured, with durations in seconds."""
+    return dataclasses.asdict(job)
+
+
+def health(health: Health) -> Document:
+    """A pre-flight's report."""
+    return {"machine": health.machine, "ready": health.ready, **dataclasses.asdict(health)}
+
+
+def timestamp(time: datetime) -> str:
+    """ISO 8601 in UTC, to the millisecond."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _rounded(milliseconds: float | None) -> float | None:
+    """To the microsecond: a clock's further digits say nothing."""
+    return None if milliseconds is None else round(milliseconds, 3)

@@ -1,0 +1,73 @@
+"""What went wrong, for people, on standard error: what happened, on which machine, what state the guest is in now, and
+what to do next. And the exit code for it.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from orchestrator.cli.escape import escape
+from orchestrator.errors import ConfigError, NotFound, QuiesceError, Refused
+from orchestrator.model import Action, Run, State, Target
+
+_NEXT = {
+    State.STUCK: "`quiesce thaw {machine}`; without success, `fsfreeze -u` on the guest's console, or reset the guest.",
+    State.REFUSED: "`quiesce check {machine}` says what holds it.",
+    State.CANCELLED: "run the job again when it suits.",
+    State.DONE: "`quiesce show {run}` shows why.",
+}
+_NEXT_OTHERWISE = "`quiesce show {run}` shows the steps; put it right and run the job again."
+
+
+def stuck_first(runs: Iterable[Run]) -> list[Run]:
+    """The runs in their order, but those with a guest that may be frozen before all others."""
+    return sorted(runs, key=lambda run: run.state is not State.STUCK)
+
+
+def shortfalls(run: Run) -> Iterator[str]:
+    """A line for each target that did not end as it was asked, stuck ones first."""
+    for target in sorted(run.targets, key=lambda target: target.state is not State.STUCK):
+        if target.state is not State.DONE or target.error:
+            yield _line(run, target)
+
+
+def alarms(runs: Iterable[Run]) -> Iterator[str]:
+    """A line for each guest that may be frozen."""
+    for run in runs:
+        for target in run.targets:
+            if target.state is State.STUCK:
+                yield _line(run, target)
+
+
+def lines_of(error: QuiesceError) -> list[str]:
+    """What happened and what to do next. Only our own ConfigError may have several lines."""
+    texts = str(error).split("\n") if isinstance(error, ConfigError) else [str(error)]
+    return [f"quiesce: {escape(text, 2000)}" for text in texts] + ([f"quiesce: {error.advice}"] if error.advice else [])
+
+
+def exit_code(error: QuiesceError) -> int:
+    """The exit code when a command could not be carried out."""
+    match error:
+        case ConfigError() | NotFound():
+            return 2
+        case Refused():
+            return 5
+        case _:
+            return 1
+
+
+def _line(run: Run, target: Target) -> str:
+    machine = escape(target.machine.name)
+    what = escape(target.error or "no reason is known").rstrip(".")
+    advice = _NEXT.get(target.state, _NEXT_OTHERWISE).format(machine=machine, run=escape(run.id))
+    return f"{target.state.upper()} {machine}: {what}. {_guest(run, target)} Next: {advice}"
+
+
+def _guest(run: Run, target: Target) -> str:
+    """What is known about the guest now. Needs the run's steps, except for a stuck one."""
+    if target.state is State.STUCK:
+        return "The guest MAY STILL BE FROZEN."
+    if target.state is State.REFUSED:
+        return "This run did not freeze the guest."
+    freezes = [step for step in run.steps_of(target.machine.name) if step.action is Action.FREEZE]
+    if freezes and freezes[-1].figures.get("sent", True):
+        return "The guest is thawed."
+    return "The guest was never frozen."

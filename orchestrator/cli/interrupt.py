@@ -1,0 +1,81 @@
+"""Signals while guests may be frozen: a wish to stop is passed on, and the work is never abandoned.
+
+The work runs on a thread of its own. The main thread only reads from a pipe into which Python's low-level handler
+writes each signal (`signal.set_wakeup_fd`), so that nothing is done inside a handler and nothing is interrupted.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar
+
+from orchestrator.clock import Stop, SystemClock, Task
+
+T = TypeVar("T")
+
+STOPPING = "quiesce: stopping; a guest that is frozen is thawed first"
+STILL_THAWING = "quiesce: still at it; a guest must not stay frozen"
+
+#: Each asks to stop. SIGHUP comes when the terminal is closed.
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+#: Each would halt this process with the guest frozen: Ctrl-Z, and output of a background job under `stty tostop`.
+_HALTING = (signal.SIGTSTP, signal.SIGTTOU)
+#: In the pipe: the work has ended. No signal has this number.
+_ENDED = 0
+
+
+def interruptible(work: Callable[[Stop], T], note: Callable[[str], None]) -> T:
+    """Do `work` to its end and return what it returns, or raise what it raises.
+
+    The first stopping signal requests the `Stop` that `work` was given; each further one only says, through
+    `note`, that the work still goes on. To be called from the main thread.
+    """
+    stop, ended = Stop(), threading.Event()
+    with _signals() as (reader, writer):
+
+        def work_and_wake() -> T:
+            try:
+                return work(stop)
+            finally:
+                ended.set()
+                with suppress(BlockingIOError):  # the pipe is full, so that its reader wakes anyway
+                    os.write(writer, bytes([_ENDED]))
+
+        task = Task(SystemClock(), "command", work_and_wake)
+        try:
+            while not ended.is_set():
+                for number in os.read(reader, 4096):
+                    if number in _STOPPING:
+                        _pass_on(stop, note)
+        finally:
+            task.join()
+    return task.result()
+
+
+def _pass_on(stop: Stop, note: Callable[[str], None]) -> None:
+    if stop.requested:
+        note(STILL_THAWING)
+    else:
+        stop.request()
+        note(STOPPING)
+
+
+@contextmanager
+def _signals() -> Iterator[tuple[int, int]]:
+    """Both ends of a pipe that receives the number of each signal. A signal that was ignored stays ignored."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(writer, False)
+    heard = [number for number in _STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda *_: None) for number in heard}
+    before |= {number: signal.signal(number, signal.SIG_IGN) for number in _HALTING}
+    wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield reader, writer
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(reader)
+        os.close(writer)

@@ -1,0 +1,99 @@
+"""Where results go: one JSON document, lines for a pipe, or tables for a terminal."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+from orchestrator.cli import documents
+from orchestrator.cli.plain import Plain
+from orchestrator.cli.streams import Stream
+from orchestrator.model import Health, Job, Machine, Run, Step
+
+
+class Output(Protocol):
+    """What a command has to show. Each command shows one result, after the steps that led to it."""
+
+    def following(self) -> AbstractContextManager[Callable[[Step], None]]:
+        """Show steps as they are made, each through the function that is given to the `with` block."""
+        ...
+
+    def ended(self, run: Run) -> None:
+        """How a run ended whose steps were followed."""
+        ...
+
+    def run(self, run: Run) -> None:
+        """Everything about a run."""
+        ...
+
+    def runs(self, runs: Sequence[Run]) -> None: ...
+
+    def machines(self, machines: Sequence[Machine]) -> None: ...
+
+    def jobs(self, jobs: Sequence[Job]) -> None: ...
+
+    def health(self, reports: Sequence[Health]) -> None: ...
+
+    def upgraded(self, before: str | None, after: str) -> None:
+        """The journal's revision before and after."""
+        ...
+
+    def stopped(self) -> None:
+        """The daemon has ended because it was asked to."""
+        ...
+
+    def failed(self, error: Mapping[str, str]) -> None:
+        """There is no result; the error's text is on standard error already."""
+        ...
+
+
+def choose(stream: Stream, *, as_json: bool) -> Output:
+    """The output for that stream."""
+    if as_json:
+        return Json(stream)
+    if stream.isatty():
+        from orchestrator.cli.screen import Screen  # Rich takes its time to load, and only a terminal needs it
+
+        return Screen(stream)
+    return Plain(stream)
+
+
+class Json:
+    """Exactly one document, in ASCII: whatever a guest said cannot reach a terminal as a control character."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    @contextmanager
+    def following(self) -> Iterator[Callable[[Step], None]]:
+        yield lambda step: None
+
+    def ended(self, run: Run) -> None:
+        self.run(run)
+
+    def run(self, run: Run) -> None:
+        self._write(documents.run(run))
+
+    def runs(self, runs: Sequence[Run]) -> None:
+        self._write([documents.summary(run) for run in runs])
+
+    def machines(self, machines: Sequence[Machine]) -> None:
+        self._write([documents.machine(machine) for machine in machines])
+
+    def jobs(self, jobs: Sequence[Job]) -> None:
+        self._write([documents.job(job) for job in jobs])
+
+    def health(self, reports: Sequence[Health]) -> None:
+        self._write([documents.health(report) for report in reports])
+
+    def upgraded(self, before: str | None, after: str) -> None:
+        self._write({"from": before, "to": after})
+
+    def stopped(self) -> None:
+        self._write({"stopped": True})
+
+    def failed(self, error: Mapping[str, str]) -> None:
+        self._write({"error": error})
+
+    def _write(self, document: object) -> None:
+        self._stream.write(json.dumps(document, indent=2) + "\n")

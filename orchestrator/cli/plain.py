@@ -1,0 +1,95 @@
+"""Output for pipes and files: one line for each thing, which begins with its kind and goes on in `key=value` pairs.
+
+Keys and their order are stable, absent and empty values are left out, and a value in quotes is a JSON string: so a
+line can be searched with grep and taken apart safely, whatever a guest has put into it.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from orchestrator.cli import documents
+from orchestrator.cli.escape import escape
+from orchestrator.cli.streams import Stream
+from orchestrator.model import Health, Job, Machine, Run, Step
+
+_ABSENT: tuple[object, ...] = (None, (), [], {})
+_BARE = re.compile(r'[^\s"=]+')
+
+
+class Plain:
+    """Writes lines."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    @contextmanager
+    def following(self) -> Iterator[Callable[[Step], None]]:
+        """Each step as it is made."""
+        yield self._step
+
+    def ended(self, run: Run) -> None:
+        """How a run ended whose steps were followed."""
+        summary = documents.summary(run)
+        self._line("run", summary, skip={"targets"})
+        for target in summary["targets"]:
+            self._line("target", target)
+
+    def run(self, run: Run) -> None:
+        """Everything about a run."""
+        self.ended(run)
+        for step in run.steps:
+            self._step(step)
+
+    def runs(self, runs: Sequence[Run]) -> None:
+        for run in runs:
+            machines = ",".join(target.machine.name for target in run.targets)
+            self._line("run", {**documents.summary(run), "machines": machines}, skip={"targets"})
+
+    def machines(self, machines: Sequence[Machine]) -> None:
+        for machine in machines:
+            self._line("machine", documents.machine(machine))
+
+    def jobs(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._line("job", documents.job(job))
+
+    def health(self, reports: Sequence[Health]) -> None:
+        for report in reports:
+            self._line("machine", documents.health(report), skip={"filesystems", "problems"})
+            for filesystem in documents.health(report)["filesystems"]:
+                self._line("filesystem", {"machine": report.machine, **filesystem})
+            for problem in report.problems:
+                self._line("problem", {"machine": report.machine, "text": problem})
+
+    def upgraded(self, before: str | None, after: str) -> None:
+        self._line("journal", {"from": before, "to": after})
+
+    def stopped(self) -> None:
+        """Nothing: who follows a service's output sees its end."""
+
+    def failed(self, error: Mapping[str, str]) -> None:
+        """Nothing: the text is on standard error."""
+
+    def _step(self, step: Step) -> None:
+        document = documents.step(step)
+        figures, error = document.pop("figures"), document.pop("error")
+        del document["monotonic"]
+        self._write("step", [*document.items(), *figures.items(), ("error", error)])
+
+    def _line(self, kind: str, document: Mapping[str, Any], skip: Iterable[str] = ()) -> None:
+        self._write(kind, [(key, value) for key, value in document.items() if key not in set(skip)])
+
+    def _write(self, kind: str, pairs: Iterable[tuple[str, Any]]) -> None:
+        words = [kind, *(f"{escape(key)}={_word(value)}" for key, value in pairs if value not in _ABSENT)]
+        self._stream.write(" ".join(words) + "\n")
+
+
+def _word(value: object) -> str:
+    """A value without spaces outside of quotes."""
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        value = ",".join(value)
+    text = escape(value if isinstance(value, str) else json.dumps(value, separators=(",", ":")))
+    return text if _BARE.fullmatch(text) else json.dumps(text, ensure_ascii=False)

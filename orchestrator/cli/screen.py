@@ -1,0 +1,177 @@
+"""Output for a terminal: tables, and the steps of a run while they are made.
+
+Every text becomes a `Text` of escaped characters, so that neither a guest's escape sequences nor its square brackets
+are taken for anything but text.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TextIO, cast
+
+from rich import box
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.cli import documents
+from orchestrator.cli.escape import escape
+from orchestrator.cli.streams import Stream
+from orchestrator.model import Action, Health, Job, Machine, Outcome, Run, State, Step
+
+_STATES = {
+    State.STUCK: "bold white on red",
+    State.FAILED: "red",
+    State.REFUSED: "yellow",
+    State.CANCELLED: "yellow",
+    State.DONE: "green",
+}
+_OUTCOMES = {Outcome.DONE: "green", Outcome.FAILED: "red", Outcome.UNKNOWN: "yellow"}
+
+
+class Screen:
+    """Draws tables."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._console = Console(file=cast(TextIO, stream), markup=False, emoji=False, highlight=False)
+
+    @contextmanager
+    def following(self) -> Iterator[Callable[[Step], None]]:
+        """A line for each step that ended, and below them what is being done now."""
+        now: dict[str, Action] = {}
+        spinner = Spinner("line")
+        live = Live(spinner, console=self._console, transient=True, redirect_stdout=False, redirect_stderr=False)
+
+        def show(step: Step) -> None:
+            live.start()  # once; a service that runs for weeks without a step draws nothing
+            if step.outcome is Outcome.INTENT:
+                now[step.machine] = step.action
+            else:
+                now.pop(step.machine, None)
+                self._console.print(_step_line(step))
+            doing = ", ".join(f"{machine} {action}" for machine, action in now.items())
+            spinner.update(text=Text(escape(doing, limit=self._console.width - 4)))
+
+        try:
+            yield show
+        finally:
+            live.stop()
+
+    def ended(self, run: Run) -> None:
+        self._console.print(_run_line(run))
+        rows = (
+            (
+                target.machine.name,
+                _state(target.state),
+                target.consistency,
+                _milliseconds(target.window_ms),
+                _milliseconds(target.hold_ms),
+                target.error,
+            )
+            for target in run.targets
+        )
+        self._table(("machine", "state", "consistency", "window", "hold", "error"), rows)
+
+    def run(self, run: Run) -> None:
+        self.ended(run)
+        rows = (
+            (
+                documents.timestamp(step.at),
+                step.machine,
+                step.action,
+                Text(step.outcome, _OUTCOMES.get(step.outcome, "")),
+                _milliseconds(step.duration_ms),
+                step.error or _pairs(step.figures),
+            )
+            for step in run.steps
+        )
+        self._table(("at", "machine", "action", "outcome", "took", "figures or error"), rows)
+
+    def runs(self, runs: Sequence[Run]) -> None:
+        rows = (
+            (
+                run.id,
+                _state(run.state),
+                run.job.name if run.job else "",
+                ", ".join(target.machine.name for target in run.targets),
+                run.consistency,
+                documents.timestamp(run.started_at),
+                _milliseconds(run.window_ms),
+                run.error,
+            )
+            for run in runs
+        )
+        self._table(("run", "state", "job", "machines", "consistency", "started", "window", "error"), rows)
+
+    def machines(self, machines: Sequence[Machine]) -> None:
+        rows = ((m.name, m.hypervisor, m.domain, m.agent, m.qmp) for m in machines)
+        self._table(("machine", "hypervisor", "domain", "agent", "qmp"), rows)
+
+    def jobs(self, jobs: Sequence[Job]) -> None:
+        rows = (
+            (
+                j.name,
+                ", ".join(j.machines),
+                j.driver,
+                j.schedule or (f"every {j.every:g} s" if j.every else ""),
+                j.quiesce,
+            )
+            for j in jobs
+        )
+        self._table(("job", "machines", "driver", "schedule", "quiesce"), rows)
+
+    def health(self, reports: Sequence[Health]) -> None:
+        rows = (
+            (
+                report.machine,
+                Text("ready", "green") if report.ready else Text("not ready", "red"),
+                report.power,
+                report.agent_version,
+                report.freeze_status,
+                ", ".join(filesystem.mountpoint for filesystem in report.filesystems),
+                "; ".join(report.problems),
+            )
+            for report in reports
+        )
+        self._table(("machine", "", "power", "agent", "status", "file systems", "problems"), rows)
+
+    def upgraded(self, before: str | None, after: str) -> None:
+        self._console.print(Text(f"journal: {escape(before or 'empty')} -> {escape(after)}"))
+
+    def stopped(self) -> None:
+        """Nothing: who started it at this terminal sees its end."""
+
+    def failed(self, error: Mapping[str, str]) -> None:
+        """Nothing: the text is on standard error."""
+
+    def _table(self, columns: Sequence[str], rows: Iterable[Sequence[str | Text | None]]) -> None:
+        table = Table(*columns, box=box.SIMPLE_HEAD)
+        for row in rows:
+            table.add_row(*(cell if isinstance(cell, Text) else Text(escape(cell or "")) for cell in row))
+        self._console.print(table)
+
+
+def _run_line(run: Run) -> Text:
+    job = f" of job {escape(run.job.name)}" if run.job else ""
+    return Text.assemble(f"run {escape(run.id)}{job}: ", _state(run.state))
+
+
+def _step_line(step: Step) -> Text:
+    style = _OUTCOMES.get(step.outcome, "")
+    took = _milliseconds(step.duration_ms)
+    more = escape(step.error or _pairs(step.figures))
+    return Text.assemble(f"{escape(step.machine)} {step.action} ", (step.outcome, style), f" {took} {more}")
+
+
+def _state(state: State) -> Text:
+    return Text(state.upper() if state is State.STUCK else state, _STATES.get(state, ""))
+
+
+def _milliseconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f} ms"
+
+
+def _pairs(figures: Mapping[str, object]) -> str:
+    """The figures that fit a line: numbers and words, and not the plans and descriptions of drivers."""
+    return " ".join(f"{key}={value}" for key, value in figures.items() if isinstance(value, str | int | float))

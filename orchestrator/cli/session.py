@@ -1,0 +1,111 @@
+"""What all commands have in common: the configuration's path, where output goes, and how a command ends."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+
+from orchestrator.cli import failures
+from orchestrator.cli.output import Output, choose
+from orchestrator.cli.streams import Stream
+from orchestrator.cli.wire import Configured, Service, Wire
+from orchestrator.clock import Stop
+from orchestrator.errors import QuiesceError
+from orchestrator.ports import Observer
+
+T = TypeVar("T")
+
+#: The environment variable under which a defect shows its traceback.
+DEBUG = "QUIESCE_DEBUG"
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the command line says before the command."""
+
+    wire: Wire
+    config: Path
+
+
+class Session:
+    """One command, from its start to its exit code."""
+
+    def __init__(self, start: Start, stdout: Stream, stderr: Stream, output: Output) -> None:
+        self._start, self._stdout, self._stderr = start, stdout, stderr
+        self.output = output
+        self.exit_code = 0
+        self._guests_touched = False
+
+    @property
+    def wire(self) -> Wire:
+        return self._start.wire
+
+    @property
+    def config(self) -> Path:
+        return self._start.config
+
+    def settings(self) -> Configured:
+        return self.wire.settings(self.config)
+
+    def service(self) -> Service:
+        return self.wire.service(self.config)
+
+    def work(self, work: Callable[[Observer, Stop], T]) -> T:
+        """Do what may freeze or thaw guests, to its end, whatever signals come, and show its steps meanwhile."""
+        from orchestrator.cli.following import Follower  # with the next, only for those who need a thread
+        from orchestrator.cli.interrupt import interruptible
+
+        self._guests_touched = True
+        with Follower(self.output, self._stderr) as follower:
+            return interruptible(lambda stop: work(follower.step, stop), follower.note)
+
+    def tell(self, lines: Iterable[str]) -> None:
+        """Say something to people, on standard error."""
+        for line in lines:
+            self._stderr.write(line + "\n")
+
+    def fail(self, error: QuiesceError) -> None:
+        """The command could not be carried out."""
+        self.tell(failures.lines_of(error))
+        self.output.failed({"kind": type(error).__name__, "message": str(error), "advice": error.advice})
+        self.exit_code = failures.exit_code(error)
+
+    def defect(self, error: Exception) -> None:
+        """This program is wrong somewhere. After work on guests, nobody knows how far it came."""
+        advice = "This is a defect of quiesce."
+        if self._guests_touched:
+            advice += " A guest may still be frozen: run `quiesce recover` now."
+        message = f"{type(error).__name__}: {error}"
+        self.tell([*failures.lines_of(QuiesceError(message)), f"quiesce: {advice} {DEBUG}=1 shows where."])
+        if os.environ.get(DEBUG):
+            self._stderr.write(traceback.format_exc())
+        self.output.failed({"kind": "Defect", "message": message, "advice": advice})
+        self.exit_code = 3 if self._guests_touched else 1
+
+    def end(self) -> typer.Exit:
+        """The end of the command. A result that could not be written is a failure, unless nobody wanted to read it."""
+        error = self._stdout.error
+        if error is not None:
+            self.tell([f"quiesce: standard output: {error.strerror}"])
+            self.exit_code = self.exit_code or 1
+        return typer.Exit(self.exit_code)
+
+
+@contextmanager
+def session(context: typer.Context, *, as_json: bool) -> Iterator[Session]:
+    """A command's session. Leaving it ends the program with the session's exit code."""
+    stdout, stderr = Stream(sys.stdout), Stream(sys.stderr)
+    session = Session(context.ensure_object(Start), stdout, stderr, choose(stdout, as_json=as_json))
+    try:
+        yield session
+    except QuiesceError as error:
+        session.fail(error)
+    except Exception as error:  # noqa: BLE001 - a user is told in one line, and a guest may need help
+        session.defect(error)
+    raise session.end()

@@ -1,0 +1,59 @@
+"""What the command line needs from the rest of the product. `main` hands it in; nothing here knows adapters."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from orchestrator.clock import Stop
+from orchestrator.model import Health, Job, Machine, Run, State
+from orchestrator.ports import Observer
+
+
+class Configured(Protocol):
+    """What is configured, by name."""
+
+    @property
+    def machines(self) -> Mapping[str, Machine]: ...
+
+    @property
+    def jobs(self) -> Mapping[str, Job]: ...
+
+
+class Service(Protocol):
+    """The use cases, as `orchestrator.service.Service` documents them."""
+
+    def run(
+        self, job: str, *, machine: str | None = None, observer: Observer | None = None, stop: Stop | None = None
+    ) -> Run: ...
+
+    def recover(self, observer: Observer | None = None) -> tuple[Run, ...]: ...
+
+    def thaw(self, machine: str, *, force: bool = False, observer: Observer | None = None) -> Run: ...
+
+    def check(self, machine: str) -> Health: ...
+
+    def history(
+        self, limit: int, *, job: str | None = None, machine: str | None = None, state: State | None = None
+    ) -> tuple[Run, ...]: ...
+
+    def show(self, run_id: str) -> Run: ...
+
+
+class Wire(Protocol):
+    """Makes what a command asks for, from the configuration file at `path`. All raise ConfigError."""
+
+    def settings(self, path: Path) -> Configured:
+        """The configuration. Connects to nothing."""
+        ...
+
+    def service(self, path: Path) -> Service:
+        """The use cases over the configured journal. Raises JournalError."""
+        ...
+
+    def upgrade(self, path: Path) -> tuple[str | None, str]:
+        """Bring the journal's schema up to date; return its revision before and after. Raises JournalError."""
+        ...
+
+    def serve(self, path: Path, stop: Stop) -> None:
+        """Run the daemon until `stop` is requested. Raises JournalError."""
+        ...

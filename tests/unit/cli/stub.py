@@ -1,0 +1,115 @@
+"""The rest of the product, as the command line's tests see it: it answers what it was given."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from orchestrator.clock import Stop
+from orchestrator.model import (
+    Action,
+    Consistency,
+    Filesystem,
+    FreezeStatus,
+    Health,
+    Job,
+    Machine,
+    Outcome,
+    Owner,
+    Power,
+    Run,
+    State,
+    Step,
+    Target,
+    Trigger,
+)
+from orchestrator.ports import Observer
+
+T = TypeVar("T")
+
+AT = datetime(2025, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
+DB1 = Machine("db1", hypervisor="qemu:///system", domain="db1")
+NIGHTLY = Job("nightly", ("db1",), "external-snapshot", schedule="0 2 * * *")
+FREEZE = Step("db1", Action.FREEZE, Outcome.DONE, AT, 10.5, duration_ms=12.34567, figures={"sent": True, "frozen": 2})
+DONE = Run(
+    id="20250102-030405-abcdef",
+    job=NIGHTLY,
+    trigger=Trigger.MANUAL,
+    owner=Owner("host", "boot", 1, 1),
+    started_at=AT,
+    finished_at=AT,
+    targets=(Target(DB1, State.DONE, Consistency.FILESYSTEM, 98.7654321, 40.0, {"vda": "/a.qcow2"}),),
+    state=State.DONE,
+    consistency=Consistency.FILESYSTEM,
+    steps=(FREEZE,),
+)
+READY = Health("db1", Power.RUNNING, "7.2.0", FreezeStatus.THAWED, (Filesystem("/", "vda1", "ext4"),))
+
+
+def ended(state: State, error: str | None, *steps: Step) -> Run:
+    """The run, ended otherwise."""
+    target = replace(DONE.targets[0], state=state, error=error, consistency=Consistency.NONE, snapshot=None)
+    return replace(DONE, state=state, consistency=Consistency.NONE, targets=(target,), steps=steps)
+
+
+@dataclass
+class Stub:
+    """A wire, its settings and its service in one."""
+
+    runs: tuple[Run, ...] = (DONE,)
+    reports: Mapping[str, Health] = field(default_factory=lambda: {"db1": READY})
+    error: Exception | None = None
+    machines: Mapping[str, Machine] = field(default_factory=lambda: {"db1": DB1})
+    jobs: Mapping[str, Job] = field(default_factory=lambda: {"nightly": NIGHTLY})
+    #: What the command line asked for.
+    asked: list[object] = field(default_factory=list)
+
+    def settings(self, path: Path) -> "Stub":
+        return self._answer(self, path)
+
+    def service(self, path: Path) -> "Stub":
+        self.asked.append(path)
+        return self
+
+    def upgrade(self, path: Path) -> tuple[str | None, str]:
+        return self._answer((None, "0001"), path)
+
+    def serve(self, path: Path, stop: Stop) -> None:
+        self._answer(None, path)
+
+    def run(
+        self, job: str, *, machine: str | None = None, observer: Observer | None = None, stop: Stop | None = None
+    ) -> Run:
+        self._show_steps(observer)
+        return self._answer(self.runs[0], job, machine)
+
+    def recover(self, observer: Observer | None = None) -> tuple[Run, ...]:
+        self._show_steps(observer)
+        return self._answer(self.runs)
+
+    def thaw(self, machine: str, *, force: bool = False, observer: Observer | None = None) -> Run:
+        self._show_steps(observer)
+        return self._answer(self.runs[0], machine, force)
+
+    def check(self, machine: str) -> Health:
+        return self._answer(self.reports[machine], machine)
+
+    def history(
+        self, limit: int, *, job: str | None = None, machine: str | None = None, state: State | None = None
+    ) -> tuple[Run, ...]:
+        return self._answer(self.runs, limit, job, machine, state)
+
+    def show(self, run_id: str) -> Run:
+        return self._answer(self.runs[0], run_id)
+
+    def _show_steps(self, observer: Observer | None) -> None:
+        assert observer is not None
+        for step in self.runs[0].steps:
+            observer(step)
+
+    def _answer(self, answer: T, *asked: object) -> T:
+        self.asked.append(asked)
+        if self.error is not None:
+            raise self.error
+        return answer

@@ -1,0 +1,110 @@
+"""Text from a guest on a terminal, in a line and in a document."""
+
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from orchestrator.cli import make_app
+from orchestrator.cli.escape import escape
+from orchestrator.cli.screen import Screen
+from orchestrator.cli.streams import Stream
+from orchestrator.model import Filesystem, State
+from tests.unit.cli.stub import FREEZE, READY, Stub, ended
+
+#: Rewrites the title, turns the direction, forges a line and a field, uses markup, and is no valid text.
+HOSTILE = '\x1b]0;owned\x07\u202egnp\n\rrun state=done\\" state=done [red]x[/red] \x00\x9b2J\ud800 :bomb:'
+
+
+def screenful() -> tuple[Screen, io.StringIO]:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    written = Terminal()
+    return Screen(Stream(written)), written
+
+
+@given(st.text(st.characters()), st.integers(min_value=3, max_value=50))
+def test_only_printable_characters_are_left(text: str, limit: int) -> None:
+    escaped = escape(text, limit)
+
+    assert escaped.isprintable()
+    assert len(escaped) <= limit
+    assert escape(escaped, limit) == escaped
+
+
+@given(st.text(st.characters(exclude_categories=["C", "Z"]), max_size=500))
+def test_ordinary_text_stays_as_it_is(text: str) -> None:
+    assert escape(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31m", "\\x1b[31m"),
+        ("a\nb\tc\r", "a\\nb\\tc\\r"),
+        ("\u202e\u2066", "\\u202e\\u2066"),
+        ("\ud800", "\\ud800"),
+        ("\x00\x7f\x9b", "\\x00\\x7f\\x9b"),
+        ("\u2028\ufeff", "\\u2028\\ufeff"),
+        ("x" * 501, "x" * 497 + "..."),
+    ],
+)
+def test_what_is_shown_by_its_code(text: str, shown: str) -> None:
+    assert escape(text) == shown
+
+
+@pytest.mark.parametrize("arguments", [["run", "nightly"], ["show", "x"], ["history"], ["check"], ["recover"]])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_nothing_hostile_reaches_a_pipe(arguments: list[str], as_json: bool) -> None:
+    step = replace(FREEZE, error=HOSTILE, figures={HOSTILE: HOSTILE})
+    report = replace(READY, filesystems=(Filesystem(HOSTILE, HOSTILE, HOSTILE),), problems=(HOSTILE,))
+    run = replace(ended(State.STUCK, HOSTILE, step), error=HOSTILE)
+    stub = Stub(runs=(run,), reports={"db1": report})
+
+    result = CliRunner().invoke(make_app(stub), [*arguments, *(["--json"] if as_json else [])])
+
+    lines = result.stdout.split("\n") + result.stderr.split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert not any(line.startswith("run state=done") for line in lines)
+
+
+def test_a_document_carries_hostile_text_unchanged() -> None:
+    result = CliRunner().invoke(make_app(Stub(runs=(ended(State.FAILED, HOSTILE),))), ["show", "x", "--json"])
+
+    assert result.stdout.isascii()
+    assert json.loads(result.stdout)["targets"][0]["error"] == HOSTILE
+
+
+def test_a_quoted_value_cannot_be_left() -> None:
+    stub = Stub(runs=(ended(State.FAILED, 'x" state=done \\" state=done'),))
+
+    result = CliRunner().invoke(make_app(stub), ["show", "x"])
+
+    (target,) = (line for line in result.stdout.splitlines() if line.startswith("target"))
+    assert json.loads(target.partition(" error=")[2]) == 'x" state=done \\" state=done'
+
+
+def test_nothing_hostile_reaches_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "2000")
+    screen, written = screenful()
+    step = replace(FREEZE, machine=HOSTILE, error=HOSTILE)
+    run = replace(ended(State.STUCK, HOSTILE, step), error=HOSTILE)
+
+    with screen.following() as show:
+        show(step)
+    screen.run(run)
+    screen.runs([run])
+    screen.health([replace(READY, filesystems=(Filesystem(HOSTILE, "", ""),), problems=(HOSTILE,))])
+
+    shown = written.getvalue()
+    assert shown.count("\\x1b]0;owned\\x07\\u202egnp") >= 6
+    assert shown.count("[red]x[/red]") >= 6
+    assert shown.count(":bomb:") >= 6
+    assert not set("\x07\u202e\x9b\x00\ud800") & set(shown)
+    assert "\x1b]" not in shown
