@@ -14,17 +14,20 @@ from orchestrator.clock import Deadline
 from orchestrator.drivers import check_options
 from orchestrator.drivers.process import run
 from orchestrator.errors import ConfigError, OutcomeUnknown, Rejected
-from orchestrator.model import NAME_PREFIX, Disk, Overlay
+from orchestrator.model import NAME_PREFIX, Disk, Overlay, Power
 from orchestrator.ports import DriverContext, Plan
 
 #: The part of a file's name that an earlier snapshot gave it.
 _EARLIER = re.compile(rf"\.{NAME_PREFIX}[^.]+")
 
+#: Bytes of `qemu-img info` that are read: some 600 for each layer of a chain.
+CHAIN_LIMIT = 4 * 1024 * 1024
+
 
 class ExternalSnapshot:
     """An atomic snapshot of all writable disks of a machine, without a copy of any data.
 
-    On this host, the overlay files are made before the freeze, so that the cut makes none; on a remote host libvirt makes
+    On this host, the overlay files are made before the freeze, so that the cut makes none; elsewhere libvirt makes
     them, in the cut. The machine runs on the overlays from the cut on, and the next snapshot is put on those.
     """
 
@@ -90,13 +93,13 @@ class ExternalSnapshot:
         """Nothing to release: the hypervisor belongs to who made it."""
 
     def _in_use(self, plan: Plan, deadline: Deadline) -> bool:
-        """Whether the machine stands on an overlay: as its hypervisor sees it, or by the files, which it may have open
-        again only when it is started next.
+        """Whether the machine stands on an overlay. When it is off, its hypervisor may know no more than the top of
+        each chain; then the files tell.
         """
         overlays = _overlays(plan)
         if self._hypervisor.has_snapshot(plan["snapshot"], overlays, deadline):
             return True
-        if not self._hypervisor.local:
+        if not self._hypervisor.local or self._hypervisor.power(deadline) is not Power.OFF:
             return False
         ours = {overlay.path for overlay in overlays}
         return any(ours & _chain(disk.path, deadline) for disk in self._hypervisor.disks(deadline))
@@ -133,20 +136,18 @@ def _create(overlay: Overlay, deadline: Deadline) -> None:
     """Make an empty overlay file, as readable as the file that it stands on, and never over another one."""
     path, below = overlay.path, overlay.disk.path
     try:
-        model = os.stat(below)
+        model = Path(below).stat()
         made = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         with os.fdopen(made):
-            # Only root may give a file away. libvirt changes the owner by itself, and a bare QEMU is asked before the freeze.
+            # Only root may give a file away. libvirt does it too, and a bare QEMU opens the file before the freeze.
             with contextlib.suppress(PermissionError):
                 os.fchown(made, model.st_uid, model.st_gid)
             os.fchmod(made, stat.S_IMODE(model.st_mode))
     except OSError as error:
         raise Rejected(f"cannot make the overlay {path}: {error.strerror}") from error
     # `-u`: the file below is locked by QEMU, and everything that qemu-img would look up in it is known.
-    below_options = ["-u", "-b", below, "-F", overlay.disk.format]
-    ended = run(
-        ["qemu-img", "create", "-q", "-f", "qcow2", *below_options, path, str(overlay.disk.size_bytes)], deadline
-    )
+    options = ["-q", "-f", "qcow2", "-u", "-b", below, "-F", overlay.disk.format]
+    ended = run(["qemu-img", "create", *options, path, str(overlay.disk.size_bytes)], deadline)
     if ended.status != 0:
         raise Rejected(f"cannot make the overlay {path}: {ended.output}")
     _sync(Path(path))
@@ -176,8 +177,8 @@ def _sync(path: Path) -> None:
 
 
 def _chain(path: str, deadline: Deadline) -> set[str]:
-    """The files of a chain, from `path` to the bottom, as the files themselves tell (`qemu-img info --backing-chain`)."""
-    ended = run(["qemu-img", "info", "--force-share", "--backing-chain", "--output=json", path], deadline)
+    """The files of a chain, from `path` to the bottom, as the files themselves tell."""
+    ended = run(["qemu-img", "info", "--backing-chain", "--output=json", path], deadline, keep=CHAIN_LIMIT)
     try:
         return {str(image["filename"]) for image in json.loads(ended.output)}
     except (ValueError, KeyError, TypeError) as error:

@@ -30,12 +30,17 @@ class Ended:
     output: str
 
 
-def run(arguments: Sequence[str], deadline: Deadline, environment: Mapping[str, str] | None = None) -> Ended:
+def run(
+    arguments: Sequence[str],
+    deadline: Deadline,
+    environment: Mapping[str, str] | None = None,
+    keep: int = OUTPUT_LIMIT,
+) -> Ended:
     """Run a program, without a shell and without input, until it ends.
 
-    It is given `environment`, or ours. It has a session of its own, and when `deadline` passes all of its process group
-    is killed. Who only waits for the end of the output would wait for every child that inherited it; this waits for the
-    program itself (pidfd_open(2), Linux 5.3).
+    It is given `environment`, or ours; the last `keep` bytes of its output are kept. It has a session of its own, and
+    when `deadline` passes all of its process group is killed. Who only waits for the end of the output would wait for
+    every child that inherited it; this waits for the program itself (pidfd_open(2), Linux 5.3).
 
     Raises Rejected when it cannot be started, OutcomeUnknown when it was killed.
     """
@@ -54,7 +59,7 @@ def run(arguments: Sequence[str], deadline: Deadline, environment: Mapping[str, 
     end = os.pidfd_open(process.pid)
     try:
         with process.stdout as pipe:
-            output = _follow(end, pipe.fileno(), deadline)
+            output = _follow(end, pipe.fileno(), deadline, keep)
         if _wait(end, 0):
             return Ended(process.wait(), _text(output))
         raise OutcomeUnknown(f"{arguments[0]} did not end in time and was killed{_quoted(output)}")
@@ -64,8 +69,8 @@ def run(arguments: Sequence[str], deadline: Deadline, environment: Mapping[str, 
         os.close(end)
 
 
-def _follow(end: int, pipe: int, deadline: Deadline) -> bytes:
-    """Read until the program has ended or `deadline` has passed; return the last of what it wrote."""
+def _follow(end: int, pipe: int, deadline: Deadline, keep: int) -> bytes:
+    """Read until the program has ended or `deadline` has passed; return the last `keep` bytes of what it wrote."""
     os.set_blocking(pipe, False)
     waiting = select.poll()
     waiting.register(end, select.POLLIN)
@@ -77,7 +82,7 @@ def _follow(end: int, pipe: int, deadline: Deadline) -> bytes:
         over = end in ready or deadline.passed
         with contextlib.suppress(BlockingIOError):
             chunk = os.read(pipe, _READ_SIZE)
-            output = (output + chunk)[-OUTPUT_LIMIT:]
+            output = (output + chunk)[-keep:]
             if not chunk and pipe in ready:
                 waiting.unregister(pipe)
     return output

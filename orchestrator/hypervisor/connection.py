@@ -9,7 +9,7 @@ from typing import TypeVar
 import libvirt
 
 from orchestrator.clock import Clock, Deadline, Task
-from orchestrator.errors import OutcomeUnknown, Rejected, Unreachable
+from orchestrator.errors import CallError, OutcomeUnknown, Rejected, Unreachable
 
 T = TypeVar("T")
 
@@ -56,11 +56,17 @@ class LibvirtConnection:
             raise OutcomeUnknown(f"libvirt at {self.uri} did not answer in time: {what}")
         try:
             return task.result()
+        except CallError:
+            raise
         except libvirt.libvirtError as error:
             if error.get_error_domain() in _CONNECTION_BROKE:
                 self.reset()
                 raise OutcomeUnknown(f"the connection to libvirt at {self.uri} broke: {what}: {error}") from error
             raise Rejected(f"libvirt at {self.uri} refused: {what}: {error}") from error
+        except (
+            Exception
+        ) as error:  # what the binding makes of a reply that it cannot convert: SystemError, UnicodeError
+            raise OutcomeUnknown(f"libvirt at {self.uri}: {what}: {type(error).__name__}: {error}") from error
 
     def reset(self) -> None:
         """Forget the connection. Never raises, and never waits.

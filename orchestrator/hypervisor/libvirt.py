@@ -112,7 +112,7 @@ class LibvirtDomain:
             used = layers(domain.XMLDesc())
             if any(overlay.path in used for overlay in overlays):
                 return True
-            if domain.isActive() and (domain.jobStats() or domain.controlInfo()[0] != libvirt.VIR_DOMAIN_CONTROL_OK):
+            if domain.isActive() and _is_busy(domain):
                 raise OutcomeUnknown(f"libvirt is still busy with the domain {self._name}")
             return False
 
@@ -132,8 +132,6 @@ class LibvirtDomain:
                 return str(libvirt_qemu.qemuAgentCommand(connection.lookupByName(self._name), command, seconds, 0))
             except libvirt.libvirtError as error:
                 raise self._agent_error(error) from error
-            except UnicodeDecodeError as error:
-                raise OutcomeUnknown(f"the agent of {self._name} sent no text: {error}") from error
 
         return self._connection.call(f"the domain {self._name}: its agent", ask, deadline)
 
@@ -170,3 +168,10 @@ class LibvirtDomain:
         if _AGENT_COMMAND_NOT_FOUND.search(passed_on["description"]):
             return CommandDisabled(text)
         return Rejected(text)
+
+
+def _is_busy(domain: libvirt.virDomain) -> bool:
+    """Whether libvirt works on a running domain: a job of several steps, or one command that QEMU has not answered."""
+    job, *_ = domain.jobInfo()
+    control, *_ = domain.controlInfo()
+    return job != libvirt.VIR_DOMAIN_JOB_NONE or control != libvirt.VIR_DOMAIN_CONTROL_OK
