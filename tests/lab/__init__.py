@@ -1,11 +1,12 @@
 """Real guests for tests, demonstrations and benchmarks: the distribution's kernel, the real agent, a few seconds.
 
-`BareGuest` is a QEMU process of our own, `LibvirtGuest` a domain under a real libvirtd; both are emulated (TCG), so they
-run where there is no hardware virtualization. Each has the same helpers, see `control.GuestControl`.
+`BareGuest` is a QEMU process of our own, `LibvirtGuest` a domain under a real libvirtd; both are emulated (TCG), so
+they run where there is no hardware virtualization. Each has the same helpers, see `control.GuestControl`.
 """
 
 from tests.lab.control import Stall
 from tests.lab.disks import Disk, make_disk
+from tests.lab.domain import LibvirtGuest
 from tests.lab.guest import AGENT_CHANNEL, HIDDEN_CHANNEL, BareGuest, Guest, Spec
 from tests.lab.image import Image, ensure_image
 from tests.lab.serial_line import Answer
@@ -22,6 +23,7 @@ __all__ = [
     "Image",
     "LabError",
     "LabTimeout",
+    "LibvirtGuest",
     "Spec",
     "Stall",
     "WireError",

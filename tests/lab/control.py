@@ -54,7 +54,7 @@ class GuestControl(ABC):
 
     def kill_agent(self) -> None:
         """End the agent without letting it clean up, and wait until it is gone."""
-        self.run("killall -9 qemu-ga; killall -CONT qemu-ga")
+        self.run("killall -9 qemu-ga")
         wait_for(lambda: not self.agent_pids(), 10, "the end of the agent")
 
     def stop_agent(self) -> None:

@@ -1,6 +1,5 @@
 """A lab guest as a domain under a real libvirtd."""
 
-import contextlib
 import json
 import pwd
 import shutil
@@ -11,6 +10,7 @@ from typing import Any
 from tests.lab import libvirtd
 from tests.lab.disks import image_format
 from tests.lab.guest import AGENT_CHANNEL, Guest
+from tests.lab.heir import DOMAIN
 from tests.lab.image import Image
 from tests.lab.libvirtd import URI, virsh
 from tests.lab.waiting import LabError
@@ -52,9 +52,18 @@ class LibvirtGuest(Guest):
         """Return the socket of one of the guest's hidden channels."""
         return self.work / name.removeprefix("org.qemu.")
 
+    def reusable(self) -> bool:
+        """Tell whether another test can take the guest over; forgets its snapshots, whose files stay in use."""
+        for name in virsh("snapshot-list", self.name, "--name", "--topological").split():
+            virsh("snapshot-delete", self.name, name, "--metadata")
+        return not virsh("checkpoint-list", self.name, "--name").strip() and super().reusable()
+
+    def _prepare(self) -> None:
+        """Make sure that libvirtd answers."""
+        libvirtd.ensure()
+
     def _launch(self, image: Image) -> None:
         """Define and start the domain, readable by the user that libvirt runs QEMU as."""
-        libvirtd.ensure()
         account = pwd.getpwnam(QEMU_USER)
         for path in (self.work, *self.disks):
             shutil.chown(path, account.pw_uid, account.pw_gid)
@@ -66,7 +75,7 @@ class LibvirtGuest(Guest):
         self.agent_socket = self.channel_socket(hidden[0]) if hidden else None
         definition = self.work / "domain.xml"
         definition.write_text(self._xml(kernel, initrd))
-        (self.work / "domain").write_text(self.name)
+        (self.work / DOMAIN).write_text(self.name)
         virsh("define", str(definition))
         virsh("start", self.name)
 
@@ -117,15 +126,7 @@ class LibvirtGuest(Guest):
 
     def _end(self) -> None:
         """End the domain and make libvirt forget it."""
-        end_domain(self.name)
-
-
-def end_domain(name: str) -> None:
-    """End a domain and remove all that libvirt keeps of it; nothing happens when there is none."""
-    with contextlib.suppress(LabError):
-        virsh("destroy", name)
-    with contextlib.suppress(LabError):
-        virsh("undefine", name, "--snapshots-metadata", "--checkpoints-metadata")
+        libvirtd.end_domain(self.name)
 
 
 def _add(parent: ET.Element, tag: str, text: str = "", **attributes: str) -> ET.Element:

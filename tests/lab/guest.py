@@ -4,7 +4,6 @@ import atexit
 import contextlib
 import subprocess
 import time
-import weakref
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Self
 
 from tests.lab.control import GuestControl
 from tests.lab.disks import MOUNTS, Disk, image_format, make_disk
+from tests.lab.heir import appoint_heir, dismiss_heir
 from tests.lab.image import Image, ensure_image
 from tests.lab.places import identity, make_work_folder, remove_work_folder
 from tests.lab.serial_line import Answer, SerialLine
@@ -24,6 +24,8 @@ HIDDEN_CHANNEL = "org.qemu.guest_agent.1"
 # tsc=reliable spares the calibration, mitigations=off makes an emulated processor's system calls cheaper.
 KERNEL_OPTIONS = "console=ttyS1 quiet loglevel=5 tsc=reliable no_timer_check mitigations=off nokaslr panic=-1"
 BOOT_SECONDS = 90.0
+# A snapshot of a shared guest leaves one more file in the chain of each disk.
+DEEPEST_CHAIN = 12
 
 
 @dataclass(frozen=True)
@@ -49,16 +51,6 @@ class Spec:
         return f"{KERNEL_OPTIONS} lab.mounts={','.join(self.mounts())} lab.agent={agent}"
 
 
-_running: "weakref.WeakSet[Guest]" = weakref.WeakSet()
-
-
-@atexit.register
-def stop_all() -> None:
-    """Stop every guest of this process that is still there, also when a test's clean-up was skipped."""
-    for guest in list(_running):
-        guest.stop()
-
-
 class Guest(GuestControl):
     """The life of a guest, whoever runs it: a work folder, disks, a serial line.
 
@@ -76,6 +68,7 @@ class Guest(GuestControl):
         self.boot_seconds = 0.0
         self._work: Path | None = None
         self._serial: SerialLine | None = None
+        self._heir: subprocess.Popen[bytes] | None = None
 
     @property
     def work(self) -> Path:
@@ -97,13 +90,16 @@ class Guest(GuestControl):
     def start(self) -> Self:
         """Start the guest without waiting for it; what was begun is undone when that fails."""
         image = ensure_image()
+        self._prepare()
         self._work = make_work_folder()
-        _running.add(self)
+        # After what _prepare has registered, hence before it when the process ends.
+        atexit.register(self.stop)
         begun = time.monotonic()
         try:
             self._make_disks()
             self._launch(image)
             self._serial = SerialLine(self.work / "serial")
+            self._heir = appoint_heir(self.work)
         except BaseException:
             self.stop()
             raise
@@ -126,11 +122,14 @@ class Guest(GuestControl):
         if self._serial is not None:
             self._serial.close()
             self._serial = None
+        if self._heir is not None:
+            dismiss_heir(self._heir)
+            self._heir = None
         if self._work is not None:
             self._end()
             remove_work_folder(self._work)
             self._work = None
-        _running.discard(self)
+        atexit.unregister(self.stop)
 
     def __enter__(self) -> Self:
         return self.start().wait_ready()
@@ -153,6 +152,15 @@ class Guest(GuestControl):
     @abstractmethod
     def monitor(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = 10.0) -> Any:
         """Ask QEMU itself (QMP) on a path that is not the product's, and return the result; `timeout` in seconds."""
+
+    def reusable(self) -> bool:
+        """Tell whether QEMU is in a state in which another test can take the guest over."""
+        blocks = [block["inserted"] for block in self.monitor("query-block") if "inserted" in block]
+        shallow = all(block["backing_file_depth"] <= DEEPEST_CHAIN for block in blocks)
+        return shallow and not self.monitor("query-block-jobs") and bool(self.monitor("query-status")["running"])
+
+    def _prepare(self) -> None:
+        """Bring up what the guest needs on the host; a QEMU of our own needs nothing."""
 
     @abstractmethod
     def _launch(self, image: Image) -> None:

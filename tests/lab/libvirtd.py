@@ -1,19 +1,22 @@
 """A real libvirtd, also where there is no systemd: started when none answers, and ended when the last user has gone.
 
-Several test processes may use one daemon at a time. Each holds a shared lock for as long as it does; who starts or
-stops the daemon holds it alone. A daemon that the lab did not start is never stopped.
+Several test processes may use one daemon at a time. Each holds a shared lock for as long as it does; who gets that lock
+for itself alone is the last one, and ends the daemon. A daemon that the lab did not start is never ended.
 """
 
 import atexit
 import contextlib
+import ctypes
 import fcntl
 import os
 import signal
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from tests.lab.places import alive, identity
+from tests.lab.places import CHECKOUT, alive, identity
 from tests.lab.waiting import LabError, wait_for
 
 URI = "qemu:///system"
@@ -49,21 +52,35 @@ def answers() -> bool:
 def ensure() -> None:
     """Make sure that libvirtd answers until `release`, or until this process ends."""
     global _held
+    STATE.mkdir(exist_ok=True)
+    with _changing():
+        if not answers():
+            start()
+        if _held is None:
+            _held = (STATE / "users").open("a")
+            fcntl.flock(_held, fcntl.LOCK_SH)
+            atexit.register(release)
+
+
+def release() -> None:
+    """Let go of libvirtd; the last user ends what the lab started."""
+    global _held
     if _held is None:
-        STATE.mkdir(exist_ok=True)
-        lock = (STATE / "lock").open("a")
+        return
+    with _changing(), _held, contextlib.suppress(BlockingIOError):
+        fcntl.flock(_held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for daemon in reversed(DAEMONS):
+            _end(daemon)
+    _held = None
+    atexit.unregister(release)
+
+
+@contextlib.contextmanager
+def _changing() -> Iterator[None]:
+    """Keep other processes from starting or ending the daemons meanwhile."""
+    with (STATE / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            if not answers():
-                start()
-            fcntl.flock(lock, fcntl.LOCK_SH)
-        except BaseException:
-            lock.close()
-            raise
-        _held = lock
-        atexit.register(release)
-    elif not answers():
-        start()
+        yield
 
 
 def start() -> None:
@@ -71,7 +88,6 @@ def start() -> None:
     for daemon in DAEMONS:
         if not _running(daemon):
             _launch(daemon)
-            wait_for(lambda name=daemon: _running(name), START_SECONDS, f"{daemon}'s pid file")  # type: ignore[misc]
             (STATE / daemon).write_text(identity(_pid(daemon)))
     wait_for(answers, START_SECONDS, "libvirtd")
 
@@ -83,7 +99,7 @@ def _launch(daemon: str) -> None:
     call and probes anew, 4 s each time; and a device that opens may still not boot a guest. libvirt's own namespaces
     cannot cope with such a file, so a setting that switches them off is laid over its configuration.
     """
-    command = [daemon, "--daemon"]
+    command = [daemon]
     if KVM.exists() and SETTINGS.exists():
         blank, settings = STATE / "no-kvm", STATE / "qemu.conf"
         blank.touch(mode=0o000)
@@ -91,9 +107,43 @@ def _launch(daemon: str) -> None:
         script = 'mount --bind "$1" "$2" && mount --bind "$3" "$4" && shift 4 && exec "$@"'
         hidden = ["sh", "-c", script, "sh", str(blank), str(KVM), str(settings), str(SETTINGS)]
         command = ["unshare", "--mount", "--propagation", "slave", *hidden, *command]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise LabError(f"{daemon}: {done.stderr.strip()}")
+    log = STATE / f"{daemon}.log"
+    with log.open("wb") as out:
+        parent = subprocess.Popen(
+            [sys.executable, "-m", "tests.lab", "parent", *command],
+            cwd=CHECKOUT,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    wait_for(lambda: _running(daemon) or parent.poll() is not None, START_SECONDS, f"{daemon}'s pid file")
+    if not _running(daemon):
+        raise LabError(f"{daemon}: {log.read_text(errors='replace').strip()}")
+    parent.returncode = 0  # it outlives this process on purpose, and nobody waits for it
+
+
+def be_parent(command: list[str]) -> None:
+    """Run a daemon, and be the parent of all that it leaves behind until the last of them has ended.
+
+    libvirt takes a QEMU that has ended for alive until its parent has taken note, and in a container the first process
+    may be slow to: each end of a guest, and each probe of QEMU, took 2 s longer.
+    """
+    set_child_subreaper = 36  # of linux/prctl.h
+    ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
+    child = subprocess.Popen(command)
+    child.returncode = 0  # waited for below
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
+
+
+def end_domain(name: str) -> None:
+    """End a domain and remove all that libvirt keeps of it; nothing happens when there is none."""
+    with contextlib.suppress(LabError):
+        virsh("destroy", name)
+    with contextlib.suppress(LabError):
+        virsh("undefine", name, "--snapshots-metadata", "--checkpoints-metadata")
 
 
 def kill(number: int = signal.SIGKILL) -> None:
@@ -103,20 +153,6 @@ def kill(number: int = signal.SIGKILL) -> None:
     os.kill(_pid("libvirtd"), number)
     if number == signal.SIGKILL:
         wait_for(lambda: not _running("libvirtd"), START_SECONDS, "the end of libvirtd")
-
-
-def release() -> None:
-    """Let go of libvirtd; the last user ends what the lab started."""
-    global _held
-    if _held is None:
-        return
-    with contextlib.suppress(BlockingIOError):
-        fcntl.flock(_held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for daemon in reversed(DAEMONS):
-            _end(daemon)
-    _held.close()
-    _held = None
-    atexit.unregister(release)
 
 
 def _end(daemon: str) -> None:

@@ -5,6 +5,7 @@ one that hangs on a frozen file system only costs its own time-out.
 """
 
 import base64
+import contextlib
 import itertools
 import socket
 import threading
@@ -72,10 +73,8 @@ class SerialLine:
 
     def close(self) -> None:
         """Close the connection; whoever waits is told."""
-        try:
+        with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._socket.close()
 
     def _listen(self) -> None:

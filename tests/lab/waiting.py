@@ -17,7 +17,7 @@ class LabTimeout(LabError):
     """What was waited for did not happen before its deadline."""
 
 
-def wait_for(condition: Callable[[], Result], timeout: float, what: str, poll: float = POLL_SECONDS) -> Result:
+def wait_for(condition: Callable[[], Result | None], timeout: float, what: str, poll: float = POLL_SECONDS) -> Result:
     """Call `condition` until its result is true and return that; `timeout` and `poll` in seconds.
 
     Raise LabTimeout, naming `what`, past the deadline. The condition is always tried at least once.
