@@ -69,7 +69,8 @@ def doubt_about(steps: Sequence[Step]) -> str | None:
     freeze, cut = outcome_of(steps, Action.FREEZE), outcome_of(steps, Action.CUT)
     thaws = [step for step in steps if step.action is Action.THAW and step.outcome is not Outcome.INTENT]
     if freeze is None:
-        return last_error(steps, Action.PREFLIGHT) or "the guest was not frozen"
+        checked = outcome_of(steps, Action.PREFLIGHT)
+        return (checked and checked.figures.get("not_frozen")) or "the guest was not frozen"
     if freeze.outcome is not Outcome.DONE:
         return f"the freeze did not succeed: {freeze.error}"
     frozen = freeze.figures["frozen"]

@@ -194,8 +194,8 @@ class Connections(Protocol):
         """The machine seen from outside, or None when it has neither a libvirt domain nor a QMP socket."""
         ...
 
-    def driver(self, job: Job, machine: Machine, run_id: str) -> Driver:
-        """The job's driver on that machine. Raises ConfigError."""
+    def driver(self, job: Job, machine: Machine, run_id: str, hypervisor: Hypervisor | None) -> Driver:
+        """The job's driver on that machine, which uses `hypervisor` and leaves it open. Raises ConfigError."""
         ...
 
 

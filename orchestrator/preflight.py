@@ -73,4 +73,5 @@ def report(machine: str, hypervisor: Hypervisor | None, agent: Agent, deadline: 
     status = ask(lambda: agent.freeze_status(deadline))
     info = None if status is None else ask(lambda: check_agent(agent, (), deadline))
     filesystems = None if info is None else ask(lambda: agent.fsinfo(deadline))
-    return Health(machine, power, info and info.version, status, filesystems or (), tuple(problems))
+    version = None if info is None else info.version
+    return Health(machine, power, version, status, filesystems or (), tuple(problems))

@@ -61,9 +61,9 @@ class Recorder:
             self._end(action, began, figures, error)
             raise
         except Exception as defect:
-            error = OutcomeUnknown(f"a defect ended the {action}: {type(defect).__name__}: {defect}")
-            self._end(action, began, figures, error)
-            raise error from defect
+            unknown = OutcomeUnknown(f"a defect ended the {action}: {type(defect).__name__}: {defect}")
+            self._end(action, began, figures, unknown)
+            raise unknown from defect
         else:
             self._end(action, began, figures, None)
 

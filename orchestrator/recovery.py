@@ -5,7 +5,7 @@ finds the world as it is.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -113,7 +113,11 @@ class Recovery:
         record = partial(self._record, run, recorder)
         deadline = Deadline.after(self._clock, _VERIFY)
         plan = prepared.figures["plan"]
-        with closing(self._connections.driver(run.job, target.machine, run.id)) as driver:
+        with ExitStack() as stack:
+            hypervisor = self._connections.hypervisor(target.machine)
+            if hypervisor is not None:
+                stack.enter_context(closing(hypervisor))
+            driver = stack.enter_context(closing(self._connections.driver(run.job, target.machine, run.id, hypervisor)))
             if any(step.action is Action.CUT for step in before):
                 settle_cut(driver, plan, recorder, deadline, record)
             else:

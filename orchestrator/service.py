@@ -150,7 +150,7 @@ class Service:
             target=target,
             agent=stack.enter_context(closing(self._connections.agent(target.machine))),
             hypervisor=hypervisor,
-            driver=stack.enter_context(closing(self._connections.driver(job, target.machine, run.id))),
+            driver=stack.enter_context(closing(self._connections.driver(job, target.machine, run.id, hypervisor))),
             recorder=Recorder(target.machine.name, self._clock, observer),
         )
 

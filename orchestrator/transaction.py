@@ -12,11 +12,11 @@ from orchestrator.clock import Clock, Deadline, Stop
 from orchestrator.errors import (
     CallError,
     JournalUnavailable,
+    MachineHeld,
     OutcomeUnknown,
     QuiesceError,
     Refused,
     StuckUnjournaled,
-    Unreachable,
 )
 from orchestrator.flush import write_back
 from orchestrator.model import Action, Job, Outcome, Power, PreFlush, Quiesce, Run, State, Target
@@ -60,21 +60,21 @@ class Transaction:
 
     def _check(self, lane: Lane) -> None:
         """The pre-flight. A guest that cannot be quiesced and need not be is cut without a freeze."""
-        lane.freezes = False
         deadline = Deadline.after(self._clock, _PREFLIGHT)
+        lane.freezes = False
         with lane.recorder.act(Action.PREFLIGHT) as figures:
             figures["power"] = power = check_power(lane.hypervisor, deadline)
-        if self._job.quiesce is Quiesce.OFF:
-            return
-        try:
-            with lane.recorder.act(Action.PREFLIGHT) as figures:
+            if self._job.quiesce is Quiesce.OFF:
+                return
+            try:
                 if power is Power.PAUSED:
-                    raise Unreachable("the machine is paused: its agent cannot answer")
+                    raise MachineHeld("the machine is paused: its agent cannot answer")
                 figures["agent"] = check_agent(lane.agent, self._job.mountpoints, deadline).version
-            lane.freezes = True
-        except CallError:
-            if self._job.quiesce is Quiesce.REQUIRED:
-                raise
+                lane.freezes = True
+            except (CallError, MachineHeld) as error:
+                if self._job.quiesce is Quiesce.REQUIRED:
+                    raise
+                figures["not_frozen"] = str(error)
 
     def _prepare(self, lane: Lane) -> None:
         deadline = Deadline.after(self._clock, _PREPARE)

@@ -77,7 +77,8 @@ class Plain:
         document = documents.step(step)
         figures, error = document.pop("figures"), document.pop("error")
         del document["monotonic"]
-        self._write("step", [*document.items(), *figures.items(), ("error", error)])
+        scalars = [(key, value) for key, value in figures.items() if not isinstance(value, Mapping | list)]
+        self._write("step", [*document.items(), *scalars, ("error", error)])
 
     def _line(self, kind: str, document: Mapping[str, Any], skip: Iterable[str] = ()) -> None:
         self._write(kind, [(key, value) for key, value in document.items() if key not in set(skip)])

@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
+from orchestrator import cron
 from orchestrator.model import Job, PreFlush, Quiesce
-from orchestrator.settings import cron, durations
+from orchestrator.settings import durations
 from orchestrator.settings.problems import suggestion
 
 #: The longest path that fits the kernel's `sockaddr_un`, in bytes (unix(7)).
@@ -116,7 +117,7 @@ def _driver(name: str, info: ValidationInfo) -> str:
 
 def _schedule(text: str) -> str:
     try:
-        cron.check(text)
+        cron.parse(text)
     except ValueError as problem:
         raise ValueError(f'must be a cron expression of 5 fields, such as "0 2 * * *": {problem}') from None
     return text

@@ -66,7 +66,7 @@ class World:
     def hypervisor(self, machine: Machine) -> Hypervisor | None:
         return self.hypervisors.get(machine.name)
 
-    def driver(self, job: Job, machine: Machine, run_id: str) -> Driver:
+    def driver(self, job: Job, machine: Machine, run_id: str, hypervisor: Hypervisor | None) -> Driver:
         return MemoryDriver(self.storages[machine.name])
 
 

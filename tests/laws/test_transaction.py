@@ -52,7 +52,6 @@ def test_a_quiesced_run_is_proven_and_journaled_step_by_step(world: World, guest
     assert world.storages["vm"].snapshots == {f"quiesce-{run.id}"}
     assert [(s.action, s.outcome) for s in run.steps] == [
         (Action.PREFLIGHT, Outcome.DONE),
-        (Action.PREFLIGHT, Outcome.DONE),
         (Action.PREPARE, Outcome.INTENT),
         (Action.PREPARE, Outcome.DONE),
         (Action.FREEZE, Outcome.INTENT),

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import settings
+from orchestrator import cron, settings
 from orchestrator.errors import ConfigError
 from orchestrator.model import Job, Machine, PreFlush, Quiesce
-from orchestrator.settings import cron
 from orchestrator.settings.tables import LONGEST_SOCKET, JobTable
 
 DRIVERS = ("external-snapshot", "command")
@@ -335,7 +334,7 @@ def test_a_right_cron_expression(expression: str) -> None:
 )
 def test_a_wrong_cron_expression(expression: str, said: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
-        cron.check(expression)
+        cron.parse(expression)
 
     assert said in str(caught.value)
     assert "must be a cron expression of 5 fields" in problems(document(schedule=expression))[0]

@@ -1,7 +1,8 @@
-"""Is this a cron expression? Checked when the settings are read, long before a scheduler would refuse it.
+"""What a cron expression means. Pure: text in, times out.
 
 Five fields as in crontab(5): minute, hour, day of the month, month, day of the week. Each is a list of `*`, a value
-or a range, and `*` and ranges may have a step. On top of that, a date that never comes is refused.
+or a range, and `*` and ranges may have a step. When both kinds of day are restricted, a day that fits either one
+will do. On top of that, a date that never comes is refused.
 """
 
 import re
@@ -56,11 +57,31 @@ _FIELDS = (
 )
 
 
-def check(expression: str) -> None:
-    """Raise ValueError, with what is wrong as its text, unless `expression` names times that come."""
+@dataclass(frozen=True)
+class Cron:
+    """The times that an expression names."""
+
+    minutes: frozenset[int]
+    hours: frozenset[int]
+    #: Days of the month; None when it does not matter.
+    days: frozenset[int] | None
+    months: frozenset[int]
+    #: Days of the week from 0, Monday, to 6, Sunday, as in ISO 8601 less one; None when it does not matter.
+    weekdays: frozenset[int] | None
+
+
+def parse(expression: str) -> Cron:
+    """The times that `expression` names. Raises ValueError, with what is wrong as its text."""
     texts = expression.lower().split()
     if len(texts) != len(_FIELDS):
         raise ValueError(f"it has {len(texts)} fields and not 5")
-    _, _, days, months, _ = (field.values(text) for field, text in zip(_FIELDS, texts, strict=True))
+    minutes, hours, days, months, weekdays = (field.values(text) for field, text in zip(_FIELDS, texts, strict=True))
     if texts[4] == "*" and min(days) > max(_LONGEST_MONTH[month] for month in months):
         raise ValueError("it names a date that never comes")
+    return Cron(
+        minutes=minutes,
+        hours=hours,
+        days=None if texts[2] == "*" else days,
+        months=months,
+        weekdays=None if texts[4] == "*" else frozenset((day - 1) % 7 for day in weekdays),
+    )

@@ -1,0 +1,101 @@
+"""The daemon: recovers, then runs the jobs on their schedules. The only module that knows APScheduler.
+
+APScheduler keeps its jobs in memory and they are made anew from the configuration at every start: the journal is the
+memory of what ran. (Its SQL job store deletes a schedule that it cannot unpickle.)
+"""
+
+import threading
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+from apscheduler.triggers.combining import OrTrigger
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+
+from orchestrator import cron
+from orchestrator.clock import Clock, Deadline, Stop
+from orchestrator.errors import QuiesceError
+from orchestrator.model import Job, Run, State, Trigger
+from orchestrator.service import Service
+
+#: Seconds between two sweeps for runs of dead processes and stuck guests.
+_RECOVERY_EVERY = 60
+#: Seconds by which a run may begin late, e.g. while the host was suspended; later it is left out.
+_GRACE = 3600
+
+log = structlog.get_logger()
+
+
+class Scheduler:
+    """Runs the jobs of a service when they are due."""
+
+    def __init__(self, service: Service, clock: Clock) -> None:
+        self._service, self._clock = service, clock
+
+    def serve(self, stop: Stop) -> None:
+        """Recover, then run jobs on their schedules until `stop` is requested.
+
+        Afterwards nothing has begun since the request, and every run that had begun has ended, its windows closed.
+        Raises JournalError when the journal cannot be used at the start.
+        """
+        self._settle()
+        scheduled = [job for job in self._service.jobs.values() if job.schedule or job.every]
+        scheduler = BackgroundScheduler(job_defaults={"coalesce": True, "misfire_grace_time": _GRACE})
+        scheduler.add_executor(ThreadPoolExecutor(max(1, len(scheduled)) + 1))  # no job waits for another one
+        for job in scheduled:
+            scheduler.add_job(self._run, trigger(job), args=[job.name], id=f"job {job.name}")
+        scheduler.add_job(self._recover, IntervalTrigger(seconds=_RECOVERY_EVERY), id="recovery")
+        stopped = threading.Event()
+        with stop.calling(stopped.set):
+            scheduler.start()
+            log.info("serving", jobs=[job.name for job in scheduled])
+            while not self._clock.wait(stopped, Deadline.after(self._clock, 3600)):
+                pass
+        log.info("stopping: nothing new begins, open windows close")
+        scheduler.shutdown(wait=True)
+        log.info("stopped")
+
+    def _run(self, job: str) -> None:
+        try:
+            run = self._service.run(job, trigger=Trigger.SCHEDULE)
+        except QuiesceError as error:
+            log.error("run failed", job=job, error=str(error))
+        else:
+            _tell(run)
+
+    def _recover(self) -> None:
+        try:
+            self._settle()
+        except QuiesceError as error:
+            log.error("recovery failed", error=str(error))
+
+    def _settle(self) -> None:
+        for run in self._service.recover():
+            _tell(run)
+
+
+def trigger(job: Job) -> BaseTrigger:
+    """When the job is due, for APScheduler, in the host's time zone."""
+    if job.every is not None:
+        return IntervalTrigger(seconds=job.every)
+    assert job.schedule is not None
+    times = cron.parse(job.schedule)
+    fixed = {"minute": _listed(times.minutes), "hour": _listed(times.hours), "month": _listed(times.months)}
+    days = {"day": times.days, "day_of_week": times.weekdays}
+    # APScheduler wants all its fields to fit; cron wants one of the two kinds of day.
+    alternatives = [{name: _listed(values)} for name, values in days.items() if values is not None] or [{}]
+    triggers = [CronTrigger(**fixed, **day) for day in alternatives]
+    return triggers[0] if len(triggers) == 1 else OrTrigger(triggers)
+
+
+def _listed(values: frozenset[int]) -> str:
+    return ",".join(map(str, sorted(values)))
+
+
+def _tell(run: Run) -> None:
+    """One line for each run that ended: an alarm for a stuck one."""
+    level = {State.STUCK: log.critical, State.DONE: log.info}.get(run.state, log.warning)
+    facts = {"run": run.id, "job": run.job and run.job.name, "state": run.state, "consistency": run.consistency}
+    level("run ended", **facts, window_ms=run.window_ms, error=run.error)

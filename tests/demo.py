@@ -1,0 +1,86 @@
+"""`make demo`: two real guests, one configuration, one run over both, and what the history says about it.
+
+Everything that it starts, it ends; what it shows are the commands that a user would type, and their real output.
+"""
+
+import shlex
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.lab import BareGuest, Guest, LibvirtGuest
+
+QUIESCE = Path(sys.executable).with_name("quiesce")
+
+CONFIGURATION = """\
+[journal]
+url = "sqlite:///{folder}/journal.db"
+
+[hypervisors.local]
+uri = "qemu:///system"
+
+[machines.db1]                      # a libvirt domain
+hypervisor = "local"
+domain = "{domain}"
+
+[machines.edge1]                    # a QEMU without libvirt
+agent = "unix:{agent}"
+qmp = "unix:{qmp}"
+
+[jobs.nightly]
+machines = ["db1", "edge1"]
+driver = "external-snapshot"
+quiesce = "required"
+"""
+
+
+def main() -> int:
+    """Run the demonstration and return the exit code of the run in it."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quiesce-demo-")))
+        say("booting two guests: a domain under libvirtd, and a bare QEMU (the first time, their image is built)")
+        domain, bare = LibvirtGuest(), BareGuest()
+        for guest in (domain, bare):
+            guest.start()
+            stack.callback(guest.stop)
+        for guest in (domain, bare):
+            guest.wait_ready()
+            guest.start_writer()
+        say(f"booted in {domain.boot_seconds:.1f} s and {bare.boot_seconds:.1f} s; in both, a program writes all the time")
+        configuration = folder / "quiesce.toml"
+        configuration.write_text(
+            CONFIGURATION.format(folder=folder, domain=domain.name, agent=bare.agent_socket, qmp=bare.qmp_socket)
+        )
+        say("the configuration:")
+        print(configuration.read_text())
+        quiesce(configuration, "check")
+        code = quiesce(configuration, "run", "nightly")
+        quiesce(configuration, "history")
+        written = [wrote_on(guest) for guest in (domain, bare)]
+        say(f"after the run both programs wrote on: {written[0]} and {written[1]} records so far")
+    say("nothing is left running" if code == 0 else f"the run ended with exit code {code}")
+    return code
+
+
+def quiesce(configuration: Path, *words: str) -> int:
+    """Type a command for the user and return its exit code."""
+    print(f"$ quiesce {shlex.join(words)}", flush=True)
+    code = subprocess.run([QUIESCE, "--config", configuration, *words], check=False).returncode
+    print(flush=True)
+    return code
+
+
+def wrote_on(guest: Guest) -> int:
+    """Wait for the guest's writer to flush one more record, and return how many there are."""
+    before = guest.writer_flushed()
+    return guest.stop_writer() if guest.writer_flushed() >= before else before
+
+
+def say(text: str) -> None:
+    print(f"--- {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
