@@ -99,6 +99,14 @@ class FakeAgent:
         with self._changed:
             assert self._changed.wait_for(lambda: condition(self), seconds), "it did not happen in time"
 
+    def say(self, data: bytes) -> None:
+        """Send bytes that nobody asked for."""
+        self._port.send([data])
+
+    def disconnect(self) -> None:
+        """Close the connection of the client that is there; it can connect again."""
+        self._port.disconnect()
+
     def _work(self) -> None:
         """What the agent does, on its only thread."""
         line = b""
