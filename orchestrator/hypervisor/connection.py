@@ -63,9 +63,7 @@ class LibvirtConnection:
                 self.reset()
                 raise OutcomeUnknown(f"the connection to libvirt at {self.uri} broke: {what}: {error}") from error
             raise Rejected(f"libvirt at {self.uri} refused: {what}: {error}") from error
-        except (
-            Exception
-        ) as error:  # what the binding makes of a reply that it cannot convert: SystemError, UnicodeError
+        except Exception as error:  # the binding raises SystemError and UnicodeError for what it cannot convert
             raise OutcomeUnknown(f"libvirt at {self.uri}: {what}: {type(error).__name__}: {error}") from error
 
     def reset(self) -> None:

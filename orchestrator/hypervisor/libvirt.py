@@ -174,4 +174,4 @@ def _is_busy(domain: libvirt.virDomain) -> bool:
     """Whether libvirt works on a running domain: a job of several steps, or one command that QEMU has not answered."""
     job, *_ = domain.jobInfo()
     control, *_ = domain.controlInfo()
-    return job != libvirt.VIR_DOMAIN_JOB_NONE or control != libvirt.VIR_DOMAIN_CONTROL_OK
+    return bool(job != libvirt.VIR_DOMAIN_JOB_NONE or control != libvirt.VIR_DOMAIN_CONTROL_OK)

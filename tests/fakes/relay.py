@@ -14,6 +14,8 @@ class Relay:
     def __init__(self, path: Path, target: Path) -> None:
         self.path = path
         self._target = target
+        #: What makes us lose answers when a client says it; None is nothing.
+        self._losing: bytes | None = None
         self._answers = True
         self._sockets: list[socket.socket] = []
         self._server = socket.socket(socket.AF_UNIX)
@@ -21,12 +23,13 @@ class Relay:
         self._server.listen()
         threading.Thread(target=self._serve, daemon=True).start()
 
-    def swallow_answers(self) -> None:
-        """Pass on what clients say, and lose whatever is answered."""
-        self._answers = False
+    def lose_answers(self, request: bytes = b"") -> None:
+        """Go on passing on what clients say, but lose all answers from the first request on that holds `request`."""
+        self._losing = request
 
     def pass_on_answers(self) -> None:
         """Be transparent again."""
+        self._losing = None
         self._answers = True
 
     def sever(self) -> None:
@@ -64,6 +67,8 @@ class Relay:
     def _pump(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
         with source, contextlib.suppress(OSError):
             while data := source.recv(65536):
+                if self._losing is not None and (self._losing == b"" or (not answers and self._losing in data)):
+                    self._answers = False
                 if self._answers or not answers:
                     sink.sendall(data)
         with contextlib.suppress(OSError):
