@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from orchestrator.cli import documents
@@ -34,7 +34,7 @@ class Screen:
     """Draws tables."""
 
     def __init__(self, stream: Stream) -> None:
-        self._console = Console(file=cast(TextIO, stream), markup=False, emoji=False, highlight=False)
+        self._console = Console(file=cast(TextIO, stream))
 
     @contextmanager
     def following(self) -> Iterator[Callable[[Step], None]]:
@@ -146,7 +146,7 @@ class Screen:
         """Nothing: the text is on standard error."""
 
     def _table(self, columns: Sequence[str], rows: Iterable[Sequence[str | Text | None]]) -> None:
-        table = Table(*columns, box=box.SIMPLE_HEAD)
+        table = Table(Column(columns[0], no_wrap=True), *columns[1:], box=box.SIMPLE_HEAD)
         for row in rows:
             table.add_row(*(cell if isinstance(cell, Text) else Text(escape(cell or "")) for cell in row))
         self._console.print(table)

@@ -6,7 +6,6 @@ the middle of a run. What is written after the first failure is dropped.
 
 import errno
 import io
-import os
 from typing import TextIO
 
 
@@ -27,7 +26,6 @@ class Stream(io.TextIOBase):
                 self._stream.write(text)
                 self._stream.flush()
             except OSError as error:
-                self._discard(self._stream)
                 self._stream = None
                 closed = isinstance(error, BrokenPipeError) or (self._terminal and error.errno == errno.EIO)
                 self.error = None if closed else error
@@ -39,10 +37,3 @@ class Stream(io.TextIOBase):
     @property
     def encoding(self) -> str:  # type: ignore[override]  # the base class has a plain attribute
         return self._stream.encoding if self._stream is not None else "utf-8"
-
-    @staticmethod
-    def _discard(stream: TextIO) -> None:
-        """Let what is buffered go nowhere: the interpreter flushes it at its end, and would complain then."""
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)

@@ -13,7 +13,7 @@ from orchestrator.cli import make_app
 from orchestrator.cli.escape import escape
 from orchestrator.cli.screen import Screen
 from orchestrator.cli.streams import Stream
-from orchestrator.model import Filesystem, State
+from orchestrator.model import Filesystem, Outcome, State
 from tests.unit.cli.stub import FREEZE, READY, Stub, ended
 
 #: Rewrites the title, turns the direction, forges a line and a field, uses markup, and is no valid text.
@@ -97,6 +97,7 @@ def test_nothing_hostile_reaches_a_terminal(monkeypatch: pytest.MonkeyPatch) -> 
     run = replace(ended(State.STUCK, HOSTILE, step), error=HOSTILE)
 
     with screen.following() as show:
+        show(replace(step, outcome=Outcome.INTENT))
         show(step)
     screen.run(run)
     screen.runs([run])
@@ -108,3 +109,37 @@ def test_nothing_hostile_reaches_a_terminal(monkeypatch: pytest.MonkeyPatch) -> 
     assert shown.count(":bomb:") >= 6
     assert not set("\x07\u202e\x9b\x00\ud800") & set(shown)
     assert "\x1b]" not in shown
+
+
+def test_a_terminal_shows_what_is_being_done() -> None:
+    screen, written = screenful()
+
+    with screen.following() as show:
+        show(replace(FREEZE, outcome=Outcome.INTENT))
+    doing = written.getvalue()
+    with screen.following() as show:
+        show(FREEZE)
+    done = written.getvalue().removeprefix(doing)
+
+    assert "db1 freeze" in doing
+    assert "12.3 ms" not in doing
+    assert "12.3 ms" in done
+
+
+def test_a_service_without_steps_draws_nothing() -> None:
+    screen, written = screenful()
+
+    with screen.following():
+        pass
+
+    assert written.getvalue() == ""
+
+
+def test_a_terminal_shows_a_stuck_run_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    screen, written = screenful()
+
+    screen.runs([ended(State.STUCK, "no answer")])
+
+    assert "STUCK" in written.getvalue()
+    assert "20250102-030405-abcdef" in written.getvalue()

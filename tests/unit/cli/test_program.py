@@ -42,9 +42,23 @@ def line(stream: IO[str] | None) -> str:
     return stream.readline().rstrip("\n")
 
 
+def let_thaw(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
 def thaw(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """Let the guest be thawed; return all that the program still said."""
-    return process.communicate("\n", timeout=60)
+    """Let the guest be thawed; return all that the program still said, on both streams, to its end.
+
+    Not by `communicate`, which would pass over what `line` has read ahead.
+    """
+    let_thaw(process)
+    assert process.stderr is not None
+    said = process.stdout.read() if process.stdout is not None else ""
+    told = process.stderr.read()
+    process.wait()
+    return said, told
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -93,9 +107,7 @@ def test_nothing_halts_the_program_while_the_guest_is_frozen() -> None:
 def test_a_reader_who_does_not_read_does_not_delay_the_thaw() -> None:
     with quiesce("run", "flood") as process:
         assert line(process.stderr) == "frozen"
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
+        let_thaw(process)
         assert line(process.stderr) == "thawed"
 
         assert process.stdout is not None
@@ -108,9 +120,7 @@ def test_a_held_terminal_does_not_delay_the_thaw() -> None:
     controller, terminal = pty.openpty()
     with quiesce("run", "flood", stdout=terminal) as process:
         assert line(process.stderr) == "frozen"
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
+        let_thaw(process)
         assert line(process.stderr) == "thawed"  # and nobody has read a byte from the terminal
         assert process.poll() is None
     os.close(controller)
