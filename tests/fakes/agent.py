@@ -58,8 +58,8 @@ class FakeAgent:
         self.faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
         #: Commands that the administrator of the guest forbids (`qemu-ga -b`).
         self.disabled: set[str] = set()
-        #: How a program ends, by its path; all others end with 0 and write nothing.
-        self.programs: dict[str, ExecResult] = {}
+        #: How a program ends, by its path; None: there is no such program. All others end with 0 and write nothing.
+        self.programs: dict[str, ExecResult | None] = {}
         #: Programs that were started, with their arguments.
         self.executed: list[tuple[str, list[str]]] = []
         self._commands: dict[str, Callable[[Mapping[str, Any]], Any]] = {
@@ -79,6 +79,8 @@ class FakeAgent:
         self._processes: list[ExecResult] = []
         self._changed = threading.Condition()
         self._standing: Fault | None = None
+        self._going = threading.Event()
+        self._going.set()
         self._port = Port(path)
         self._thread = threading.Thread(target=self._work, name="fake-agent", daemon=True)
 
@@ -88,6 +90,7 @@ class FakeAgent:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._going.set()
         standing = [self._standing] if self._standing else []
         for fault in itertools.chain(standing, *self.faults.values()):
             fault.release()
@@ -98,6 +101,22 @@ class FakeAgent:
         """Wait until `condition` holds; it is looked at whenever a command begins, takes effect or ends."""
         with self._changed:
             assert self._changed.wait_for(lambda: condition(self), seconds), "it did not happen in time"
+
+    def frozen_mounts(self) -> list[str]:
+        """The mount points that the kernel holds frozen, as the lab's guests tell them."""
+        return [mount for mount in self.mounts if mount in self.frozen]
+
+    def thaw_by_hand(self, mount: str) -> None:
+        """Thaw one file system behind the agent's back."""
+        self.frozen.discard(mount)
+
+    def stop_agent(self) -> None:
+        """Make the agent mute, as SIGSTOP does: it will obey only when it is continued."""
+        self._going.clear()
+
+    def cont_agent(self) -> None:
+        """Let a mute agent work off what it was told meanwhile."""
+        self._going.set()
 
     def say(self, data: bytes) -> None:
         """Send bytes that nobody asked for."""
@@ -111,6 +130,7 @@ class FakeAgent:
         """What the agent does, on its only thread."""
         line = b""
         for data in self._port.received():
+            self._going.wait()
             for piece in re.findall(rb"[^\n\xff]+|\n|\xff", data):
                 if piece == SENTINEL:
                     line = b""
@@ -193,8 +213,11 @@ class FakeAgent:
 
     def _exec(self, arguments: Mapping[str, Any]) -> Any:
         path = arguments["path"]
+        result = self.programs.get(path, ExecResult(0, b"", b""))
+        if result is None:
+            raise AgentError(f"Failed to execute child process “{path}” (No such file or directory)")
         self.executed.append((path, list(arguments.get("arg", []))))
-        self._processes.append(self.programs.get(path, ExecResult(0, b"", b"")))
+        self._processes.append(result)
         return {"pid": len(self._processes)}
 
     def _exec_status(self, arguments: Mapping[str, Any]) -> Any:
