@@ -39,6 +39,15 @@ class GuestControl(ABC):
     def agent(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = 10.0) -> Any:
         """Ask the agent, by the lab's own client, and return its result; `timeout` in seconds."""
 
+    @property
+    @abstractmethod
+    def channel_count(self) -> int:
+        """Return how many channels the guest has."""
+
+    @abstractmethod
+    def open_channels(self) -> int:
+        """Return how many of the guest's channels an agent has opened, as far as the host knows."""
+
     def shell(self, script: str, timeout: float = 10.0) -> str:
         """Run a shell script in the guest and return its output; LabError when its status is not 0."""
         answer = self.run(script, timeout)
@@ -55,7 +64,7 @@ class GuestControl(ABC):
     def kill_agent(self) -> None:
         """End the agent without letting it clean up, and wait until it is gone."""
         self.run("killall -9 qemu-ga")
-        wait_for(lambda: not self.agent_pids(), 10, "the end of the agent")
+        wait_for(lambda: not self.agent_pids() and not self.open_channels(), 10, "the end of the agent")
 
     def stop_agent(self) -> None:
         """Make the agent mute: it is there, its channel is open, and it answers nothing."""
@@ -66,8 +75,13 @@ class GuestControl(ABC):
         self.shell("killall -CONT qemu-ga")
 
     def start_agent(self) -> None:
-        """Start the agent; it must not be running."""
+        """Start the agent, which must not be running, and wait until it can be reached."""
         self.shell("agentctl start")
+        self.wait_agent()
+
+    def wait_agent(self) -> None:
+        """Wait until an agent has opened each of the guest's channels, and the host knows it."""
+        wait_for(lambda: self.open_channels() == self.channel_count, 10, "the agent to open its channel")
 
     def restart_agent(self, options: str = "", hook: str = "") -> None:
         """Restart the agent with other options, for instance "-b guest-exec", and with a freeze hook (a script).
@@ -98,6 +112,20 @@ class GuestControl(ABC):
     def thaw_by_hand(self, mount: str) -> None:
         """Thaw one file system behind the agent's back."""
         self.shell(f"fsfreeze -u {mount}")
+
+    def mount_loop(self, mount: str = "/mnt/loop", backing: str = "/data", megabytes: int = 8) -> None:
+        """Mount a file system whose disk is a file on another file system: an agent freezes both, in some order."""
+        file = f"{backing}/loop-{mount.replace('/', '-')}"
+        self.shell(
+            f"dd if=/dev/zero of={file} bs=1M count={megabytes} 2>/dev/null && device=$(losetup -f) && "
+            f"losetup $device {file} && mke2fs $device >/dev/null && mkdir -p {mount} && "
+            f"mount -t ext2 $device {mount}",
+            timeout=30,
+        )
+
+    def umount_loop(self, mount: str = "/mnt/loop") -> None:
+        """Undo `mount_loop`, apart from its file."""
+        self.shell(f"device=$(awk '$2 == \"{mount}\" {{print $1}}' /proc/mounts); umount {mount} && losetup -d $device")
 
     # Load and what it feels
 

@@ -48,6 +48,12 @@ class LibvirtGuest(Guest):
             raise LabError(f"{command}: {reply['error']}")
         return reply["return"]
 
+    def open_channels(self) -> int:
+        """Return how many of the guest's channels libvirt knows to be opened by an agent."""
+        domain = ET.fromstring(virsh("dumpxml", self.name))  # noqa: S314  (libvirt's own)
+        states = [target.get("state") for target in domain.iterfind("devices/channel/target")]
+        return states.count("connected")
+
     def channel_socket(self, name: str) -> Path:
         """Return the socket of one of the guest's hidden channels."""
         return self.work / name.removeprefix("org.qemu.")

@@ -87,6 +87,11 @@ class Guest(GuestControl):
         """Return where the guest's disks are mounted."""
         return tuple(mount for mount in self.spec.mounts() if mount != "-")
 
+    @property
+    def channel_count(self) -> int:
+        """Return how many channels the guest has."""
+        return len(self.spec.channels)
+
     def start(self) -> Self:
         """Start the guest without waiting for it; what was begun is undone when that fails."""
         image = ensure_image()
@@ -114,6 +119,8 @@ class Guest(GuestControl):
             self._serial.wait_ready(timeout)
         except LabError as error:
             raise LabError(f"{error}\n{self.console()[-2000:]}") from error
+        if self.spec.start_agent:
+            self.wait_agent()
         self.boot_seconds = time.monotonic() - self._begun
         return self
 
@@ -208,6 +215,11 @@ class BareGuest(Guest):
     def monitor(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = 10.0) -> Any:
         """Ask QEMU by the lab's own monitor and return the result; `timeout` in seconds."""
         return ask_qmp(self.work / "lab-qmp", command, arguments, timeout)
+
+    def open_channels(self) -> int:
+        """Return how many of the guest's channels an agent has opened."""
+        ends = {device["label"]: device["frontend-open"] for device in self.monitor("query-chardev")}
+        return sum(ends[f"agent{slot}"] for slot in range(self.channel_count))
 
     def channel_socket(self, name: str) -> Path:
         """Return the socket of one of the guest's channels."""
