@@ -14,7 +14,7 @@ help: ## Show these words
 
 setup: packages .venv/.project ## Install the system packages that are missing, and make .venv with the locked versions
 
-demo: setup ## See it work: real guests, consistent snapshots, and a kill in the middle
+demo: setup ## See it work: two real guests, and one run over both
 	@$(BIN)/python -m tests.demo
 
 test: setup ## Run the tests; choose some with ARGS='-m "not real" -k journal'

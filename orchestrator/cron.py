@@ -28,14 +28,16 @@ class _Field:
     def _item(self, text: str) -> range:
         match = _ITEM.fullmatch(text)
         if match is None or (match["step"] and not (match["any"] or match["last"])):
-            raise ValueError(f'its {self.name} "{text}" is not *, a value or a range, with a step after * or a range')
+            raise ValueError(
+                f"its {self.name} {text!r:.40} is not *, a value or a range, with a step after * or a range"
+            )
         first = self.least if match["any"] else self._value(match["first"])
         last = self.most if match["any"] else self._value(match["last"] or match["first"])
         step = int(match["step"] or 1)
         if last < first:
-            raise ValueError(f'its {self.name} "{text}" runs backwards')
+            raise ValueError(f"its {self.name} {text!r:.40} runs backwards")
         if not 1 <= step <= self.most:
-            raise ValueError(f'its {self.name} "{text}" has a step that is not from 1 to {self.most}')
+            raise ValueError(f"its {self.name} {text!r:.40} has a step that is not from 1 to {self.most}")
         return range(first, last + 1, step)
 
     def _value(self, text: str) -> int:
@@ -44,7 +46,7 @@ class _Field:
         value = int(text) if text.isdigit() else None
         if value is None or not self.least <= value <= self.most:
             names = f" or {self.names[0]}-{self.names[-1]}" if self.names else ""
-            raise ValueError(f'its {self.name} "{text}" is not {self.least}-{self.most}{names}')
+            raise ValueError(f"its {self.name} {text!r:.40} is not {self.least}-{self.most}{names}")
         return value
 
 

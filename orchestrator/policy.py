@@ -6,7 +6,7 @@ The verdict is drawn from the journaled steps alone, so that recovery, in anothe
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.model import Action, Consistency, FreezeStatus, Outcome, Quiesce, Run, State, Step
+from orchestrator.model import Action, Consistency, Outcome, Quiesce, Run, State, Step
 
 #: From the best to none.
 _BEST_FIRST = (Consistency.APPLICATION, Consistency.FILESYSTEM, Consistency.CRASH, Consistency.NONE)
@@ -54,8 +54,8 @@ def freeze_may_hold(steps: Sequence[Step]) -> bool:
             frozen = step.figures.get("sent", True)
         elif step.action is Action.THAW and step.outcome is Outcome.INTENT:
             frozen = True
-        elif step.action is Action.CONFIRM and step.outcome is Outcome.DONE:
-            frozen = False
+        elif step.action is Action.CONFIRM:
+            frozen = step.outcome is not Outcome.DONE
     return frozen
 
 
@@ -127,12 +127,23 @@ def _why_no_cut(steps: Sequence[Step]) -> str:
     return errors[0] if errors else "no cut was made"
 
 
+def _confirmed(steps: Sequence[Step]) -> Step | None:
+    """The step that first confirmed the last thaw; later ones only watched that it stays so."""
+    confirmed = None
+    for step in steps:
+        if step.action is Action.THAW:
+            confirmed = None
+        elif step.action is Action.CONFIRM and step.outcome is Outcome.DONE:
+            confirmed = confirmed or step
+    return confirmed
+
+
 def _verdict(state: State, consistency: Consistency, steps: Sequence[Step], error: str | None) -> Verdict:
     freeze = outcome_of(steps, Action.FREEZE)
     window = hold = None
     if freeze is not None and freeze.figures.get("sent", True):
         thaws = [s for s in steps if s.action is Action.THAW and s.outcome is Outcome.DONE]
-        confirms = [s for s in steps if s.action is Action.CONFIRM and s.figures.get("status") == FreezeStatus.THAWED]
-        window = (confirms[-1].monotonic - freeze.began) * 1000 if confirms else None
+        confirm = _confirmed(steps)
+        window = None if confirm is None else (confirm.monotonic - freeze.began) * 1000
         hold = (thaws[0].monotonic - freeze.monotonic) * 1000 if thaws and freeze.outcome is Outcome.DONE else None
     return Verdict(state, consistency, window, hold, error)

@@ -39,6 +39,11 @@ class Agent(Protocol):
     before a call whenever it is not known to be.
     """
 
+    @property
+    def linger(self) -> float:
+        """Seconds for which a command that we gave up waiting for may still reach the guest."""
+        ...
+
     def sync(self, deadline: Deadline) -> None:
         """Prove that the agent answers now, and discard every stale reply.
 

@@ -103,7 +103,7 @@ class Recovery:
         agent = self._connections.agent(target.machine)
         # What goes wrong is written down: without a confirmed thaw the verdict is `stuck`.
         with closing(agent), suppress(CallError):
-            thaw_until_confirmed(agent, recorder, Deadline.after(self._clock, limit), watch=not answered)
+            thaw_until_confirmed(agent, recorder, self._clock, limit, watch=not answered)
 
     def _settle_cut(self, run: Run, target: Target, before: Sequence[Step], recorder: Recorder) -> None:
         """Find out by its name what became of the cut. What was prepared is removed if there was none."""

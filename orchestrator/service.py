@@ -105,7 +105,7 @@ class Service:
         self._journal.move(run, target, intents)
         recorder.journaled(intents)
         try:
-            thaw_until_confirmed(agent, recorder, Deadline.after(self._clock, _THAW), watch=False)
+            thaw_until_confirmed(agent, recorder, self._clock, _THAW, watch=False)
             target = replace(target, state=State.DONE)
         except CallError as error:
             target = replace(target, state=State.STUCK, error=str(error))

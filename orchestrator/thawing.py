@@ -1,6 +1,6 @@
 """The one way in which a guest is thawed: by the transaction, by recovery and by hand."""
 
-from orchestrator.clock import Deadline
+from orchestrator.clock import Clock, Deadline
 from orchestrator.errors import CallError
 from orchestrator.model import Action, FreezeStatus
 from orchestrator.ports import Agent
@@ -12,40 +12,49 @@ from orchestrator.retrying import until_confirmed
 _ONE_THAW = 10.0
 #: Seconds for the agent to say whether it is thawed. libvirt gives its own `guest-sync` 5.
 _ONE_STATUS = 5.0
-#: Seconds for which a guest is watched after a freeze whose outcome is unknown, and between two looks. The
-#: agent works off its commands in order, so a freeze lands after our thaw only when it was held up on its way.
-_WATCH, _LOOK = 3.0, 0.5
+#: Seconds between two looks at a guest that is watched.
+_LOOK = 0.5
 
 
 class NotThawed(CallError):
     """The agent answered the thaw, and then said that the guest is frozen."""
 
 
-def thaw_until_confirmed(agent: Agent, recorder: Recorder, deadline: Deadline, *, watch: bool) -> None:
+def thaw_until_confirmed(agent: Agent, recorder: Recorder, clock: Clock, limit: float, *, watch: bool) -> None:
     """Thaw until the agent has answered a thaw with its count and then said `thawed`.
 
-    With `watch`, it must go on saying so for 3 s: for a freeze that was sent and not answered, and may
-    still land. Each try is a step of its own. The first one brings the channel into step if it is not; each later
-    one begins with a new connection.
+    With `watch`, it must go on saying so for as long as a freeze that was given up may still reach the guest, and
+    is thawed again when it does not. Each try is a step of its own. The first one brings the channel into step if it is
+    not; each later one begins with a new connection.
 
-    Raises CallError at `deadline`: then the guest may still be frozen.
+    Raises CallError when a thaw cannot be confirmed within `limit` seconds: then the guest may still be frozen.
     """
+    watched = Deadline.after(clock, agent.linger if watch else 0.0)
+    _thaw(agent, recorder, Deadline.after(clock, limit))
+    while not watched.passed:
+        try:
+            _confirm(agent, recorder, watched)
+        except CallError:
+            _thaw(agent, recorder, Deadline.after(clock, limit))
+
+
+def _thaw(agent: Agent, recorder: Recorder, deadline: Deadline) -> None:
     for attempt in until_confirmed(deadline):
         with attempt:
             if attempt.retry_state.attempt_number > 1:
                 agent.reset()
-            _thaw(agent, recorder, deadline, watch)
+            with recorder.act(Action.THAW) as figures:
+                figures["thawed"] = agent.thaw(deadline.within(_ONE_THAW))
+            _confirm(agent, recorder, deadline.within(0.0))
 
 
-def _thaw(agent: Agent, recorder: Recorder, deadline: Deadline, watch: bool) -> None:
-    with recorder.act(Action.THAW) as figures:
-        figures["thawed"] = agent.thaw(deadline.within(_ONE_THAW))
+def _confirm(agent: Agent, recorder: Recorder, until: Deadline) -> None:
+    """Afterwards the agent has said `thawed`, and at every look until then."""
     with recorder.act(Action.CONFIRM) as figures:
-        watched = deadline.within(_WATCH if watch else 0.0)
         while True:
-            figures["status"] = agent.freeze_status(deadline.within(_ONE_STATUS))
+            figures["status"] = agent.freeze_status(Deadline.after(until.clock, _ONE_STATUS))
             if figures["status"] is FreezeStatus.FROZEN:
                 raise NotThawed("the agent says that the guest is still frozen")
-            if watched.passed:
+            if until.passed:
                 return
-            deadline.clock.sleep(_LOOK)
+            until.clock.sleep(_LOOK)

@@ -95,8 +95,8 @@ class Window:
         if freeze_may_hold(lane.recorder.steps):
             # What goes wrong is written down: without a confirmed thaw the verdict is `stuck`.
             with suppress(CallError):
-                deadline = Deadline.after(self._clock, self._job.thaw_timeout)
-                thaw_until_confirmed(lane.agent, lane.recorder, deadline, watch=frozen is Outcome.UNKNOWN)
+                watch = frozen is Outcome.UNKNOWN
+                thaw_until_confirmed(lane.agent, lane.recorder, self._clock, self._job.thaw_timeout, watch=watch)
         else:
             lane.recorder.conclude(Action.THAW, Outcome.FAILED, "not needed: no freeze was sent")
 

@@ -25,6 +25,9 @@ class Channel(Protocol):
     next command. It is not after connecting, and after any exchange that did not end with a reply that fits.
     """
 
+    #: Seconds for which a command that was given up may still reach the guest.
+    linger: float
+
     def sync(self, deadline: Deadline) -> None:
         """Bring the channel into step, also when it already is. Raises Unreachable: nothing has changed."""
         ...

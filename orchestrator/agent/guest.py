@@ -22,6 +22,11 @@ class GuestAgent:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
 
+    @property
+    def linger(self) -> float:
+        """See `ports.Agent`."""
+        return self._channel.linger
+
     def sync(self, deadline: Deadline) -> None:
         """Prove that the agent answers now, and discard every stale reply. Raises Unreachable."""
         self._channel.sync(deadline)

@@ -62,6 +62,10 @@ class LibvirtChannel:
     command did. So a `guest-sync` of our own goes in front where we are not sure: when that fails, nothing was sent.
     """
 
+    #: A call that was left behind may wait 30 s for the domain's agent job (QEMU_JOB_WAIT_TIME in libvirt's
+    #: qemu_domainjob.c) and 5 s for libvirt's own `guest-sync`, and only then send its command.
+    linger = 36.0
+
     def __init__(self, domain: AgentDomain) -> None:
         self._domain = domain
         self._in_step = False
