@@ -43,6 +43,10 @@ class Follower:
         with self._output.following() as show:
             while (item := self._queue.get()) is not None:
                 if isinstance(item, str):
-                    self._notes.write(item + "\n")
+                    self._note(item)
                 else:
                     show(item)
+
+    def _note(self, text: str) -> None:
+        """On a terminal there may be a ^C, or the step that is being done, on the line already."""
+        self._notes.write(("\n" if self._notes.isatty() else "") + text + "\n")

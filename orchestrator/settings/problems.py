@@ -14,6 +14,7 @@ Location = tuple[str | int, ...]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _LONGEST_TEXT = 80
+_MOST_WORDS = 20
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def dotted(location: Location) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            text += ("." if text else "") + (part if _BARE_KEY.fullmatch(part) else _quoted(part))
+            text += ("." if text else "") + _bare_or_quoted(part)
     return text
 
 
@@ -65,10 +66,15 @@ def shown(value: object) -> str:
 
 
 def suggestion(word: str, known: Collection[str]) -> str:
-    """Which of the known words was meant, or else all of them."""
+    """Which of the known words was meant, or else some of them."""
     if close := difflib.get_close_matches(word, known, n=1):
-        return f'did you mean "{close[0]}"?'
-    return "known are: " + ", ".join(sorted(known)) if known else "none is known"
+        return f"did you mean {_quoted(close[0])}?"
+    some = [_bare_or_quoted(word) for word in sorted(known)[:_MOST_WORDS]]
+    return "known are: " + ", ".join(some) + (", ..." if len(known) > len(some) else "") if some else "none is known"
+
+
+def _bare_or_quoted(text: str) -> str:
+    return text if _BARE_KEY.fullmatch(text) else _quoted(text)
 
 
 def _quoted(text: str) -> str:

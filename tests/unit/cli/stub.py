@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+from typer.testing import CliRunner, Result
+
+from orchestrator.cli import make_app
 from orchestrator.clock import Stop
 from orchestrator.model import (
     Action,
@@ -113,3 +116,8 @@ class Stub:
         if self.error is not None:
             raise self.error
         return answer
+
+
+def quiesce(stub: Stub, *arguments: str) -> Result:
+    """Call the command line in this process, its output going to no terminal."""
+    return CliRunner().invoke(make_app(stub), ["--config", "some.toml", *arguments])

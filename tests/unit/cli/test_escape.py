@@ -7,14 +7,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
-from orchestrator.cli import make_app
 from orchestrator.cli.escape import escape
 from orchestrator.cli.screen import Screen
 from orchestrator.cli.streams import Stream
 from orchestrator.model import Filesystem, Outcome, State
-from tests.unit.cli.stub import FREEZE, READY, Stub, ended
+from tests.unit.cli.stub import FREEZE, READY, Stub, ended, quiesce
 
 #: Rewrites the title, turns the direction, forges a line and a field, uses markup, and is no valid text.
 HOSTILE = '\x1b]0;owned\x07\u202egnp\n\rrun state=done\\" state=done [red]x[/red] \x00\x9b2J\ud800 :bomb:'
@@ -67,7 +65,7 @@ def test_nothing_hostile_reaches_a_pipe(arguments: list[str], as_json: bool) -> 
     run = replace(ended(State.STUCK, HOSTILE, step), error=HOSTILE)
     stub = Stub(runs=(run,), reports={"db1": report})
 
-    result = CliRunner().invoke(make_app(stub), [*arguments, *(["--json"] if as_json else [])])
+    result = quiesce(stub, *arguments, *(["--json"] if as_json else []))
 
     lines = result.stdout.split("\n") + result.stderr.split("\n")
     assert all(line.isprintable() for line in lines)
@@ -75,7 +73,7 @@ def test_nothing_hostile_reaches_a_pipe(arguments: list[str], as_json: bool) -> 
 
 
 def test_a_document_carries_hostile_text_unchanged() -> None:
-    result = CliRunner().invoke(make_app(Stub(runs=(ended(State.FAILED, HOSTILE),))), ["show", "x", "--json"])
+    result = quiesce(Stub(runs=(ended(State.FAILED, HOSTILE),)), "show", "x", "--json")
 
     assert result.stdout.isascii()
     assert json.loads(result.stdout)["targets"][0]["error"] == HOSTILE
@@ -84,7 +82,7 @@ def test_a_document_carries_hostile_text_unchanged() -> None:
 def test_a_quoted_value_cannot_be_left() -> None:
     stub = Stub(runs=(ended(State.FAILED, 'x" state=done \\" state=done'),))
 
-    result = CliRunner().invoke(make_app(stub), ["show", "x"])
+    result = quiesce(stub, "show", "x")
 
     (target,) = (line for line in result.stdout.splitlines() if line.startswith("target"))
     assert json.loads(target.partition(" error=")[2]) == 'x" state=done \\" state=done'
