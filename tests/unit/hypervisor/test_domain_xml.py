@@ -1,0 +1,84 @@
+"""A domain's disks as libvirt writes them, and the snapshot that we ask for."""
+
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from orchestrator.errors import Rejected
+from orchestrator.hypervisor.domain_xml import Source, layers, snapshot_xml, writable_disks
+from orchestrator.model import Disk, Overlay
+
+VDA = """
+<disk type='file' device='disk'>
+  <driver name='qemu' type='qcow2'/>
+  <source file='/a/vm.quiesce-r1.qcow2' index='2'/>
+  <backingStore type='file'>
+    <format type='raw'/><source file='/a/vm.raw'/><backingStore/>
+  </backingStore>
+  <target dev='vda' bus='virtio'/>
+</disk>"""
+VDB = "<disk type='file'><source file='/a/b &amp; &lt;c&gt;.img'/><target dev='vdb'/></disk>"
+LEFT_OUT = """
+<disk type='file' device='cdrom'><source file='/a/install.iso'/><target dev='sda'/><readonly/></disk>
+<disk type='file' device='cdrom'><target dev='sdb'/><readonly/></disk>
+<disk type='file' device='floppy'><source file='/a/floppy.img'/><target dev='fda'/></disk>
+<disk type='file' device='disk'><source file='/a/shared.img'/><target dev='vdr'/><readonly/></disk>
+<disk type='network' device='disk' snapshot='no'><source protocol='nbd' name='scratch'/><target dev='vds'/></disk>"""
+
+
+def domain(*disks: str) -> str:
+    return f"<domain type='kvm'><name>db1</name><devices>{''.join(disks)}</devices></domain>"
+
+
+def overlay(target: str, path: str) -> Overlay:
+    return Overlay(Disk(target, target, "/below", "raw", 1 << 20), path)
+
+
+def test_writable_disks_are_found_and_everything_else_is_not() -> None:
+    assert writable_disks(domain(VDA, LEFT_OUT, VDB)) == (
+        Source("vda", "/a/vm.quiesce-r1.qcow2", "qcow2"),
+        Source("vdb", "/a/b & <c>.img", "raw"),
+    )
+
+
+@pytest.mark.parametrize(
+    "disk",
+    [
+        "<disk type='network'><source protocol='rbd' name='pool/image'/><target dev='vdn'/></disk>",
+        "<disk type='volume'><source pool='default' volume='vm'/><target dev='vdn'/></disk>",
+        "<disk type='block'><source dev='/dev/vg/vm'/><target dev='vdn'/></disk>",
+    ],
+    ids=["network", "volume", "block"],
+)
+def test_a_disk_that_is_no_file_is_refused_by_name(disk: str) -> None:
+    with pytest.raises(Rejected, match="the disk vdn cannot be put on a file overlay: its source is a"):
+        writable_disks(domain(VDA, disk))
+
+
+def test_layers_are_all_files_below_and_all_that_is_copied_to() -> None:
+    mirrored = VDB.replace("<target", "<mirror type='file'><source file='/c/copy.img'/></mirror><target")
+    assert layers(domain(VDA, mirrored)) == {"/a/vm.quiesce-r1.qcow2", "/a/vm.raw", "/a/b & <c>.img", "/c/copy.img"}
+
+
+def test_a_snapshot_names_every_disk() -> None:
+    overlays = [overlay("vdb", "/a/<&'\">.qcow2"), overlay("vda", "/a/vm.quiesce-r2.qcow2")]
+    snapshot = ET.fromstring(snapshot_xml("quiesce-r2", overlays, domain(VDA, LEFT_OUT, VDB)))  # noqa: S314 - ours
+    assert snapshot.findtext("name") == "quiesce-r2"
+    asked = {disk.attrib["name"]: disk for disk in snapshot.iterfind("disks/disk")}
+    assert {name: disk.attrib["snapshot"] for name, disk in asked.items()} == {
+        **dict.fromkeys(["vda", "vdb"], "external"),
+        **dict.fromkeys(["sda", "sdb", "fda", "vdr", "vds"], "no"),
+    }
+    for put in overlays:
+        source, driver = asked[put.disk.name].find("source"), asked[put.disk.name].find("driver")
+        assert source is not None
+        assert source.attrib == {"file": put.path}
+        assert driver is not None
+        assert driver.attrib == {"type": "qcow2"}
+
+
+def test_a_disk_that_came_or_went_since_the_plan_is_refused() -> None:
+    with pytest.raises(Rejected, match="the disk vdb was added after the snapshot was planned"):
+        snapshot_xml("quiesce-r2", [overlay("vda", "/a/x.qcow2")], domain(VDA, VDB))
+    with pytest.raises(Rejected, match="the disk vdc was removed after the snapshot was planned"):
+        snapshot_xml("quiesce-r2", [overlay("vda", "/x"), overlay("vdc", "/y")], domain(VDA))
