@@ -76,11 +76,15 @@ def doubt_about(steps: Sequence[Step]) -> str | None:
     frozen = freeze.figures["frozen"]
     if cut is None or cut.outcome is not Outcome.DONE:
         return "it is not known when the cut was made"
-    if not thaws or not freeze.monotonic <= cut.began <= cut.monotonic <= thaws[0].began:
+    if cut.began < freeze.monotonic:
+        return "the cut began before the guest was frozen"
+    if not thaws or cut.monotonic > thaws[0].began:
         return "the cut ended after the guest was thawed"
     counts = [step.figures["thawed"] for step in thaws if step.outcome is Outcome.DONE]
     if frozen not in counts:
-        return f"{frozen} file systems were frozen, but the thaw found only {max(counts, default=0)} still frozen"
+        found = max(counts, default=0)
+        only = "only " if found < frozen else ""
+        return f"{frozen} file systems were frozen, but the thaw found {only}{found} still frozen"
     return None
 
 

@@ -1,0 +1,40 @@
+"""Who owns a run, and when that process is gone for certain."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from orchestrator import owner
+from orchestrator.model import Owner
+
+
+def test_this_process_lives() -> None:
+    assert not owner.is_gone(owner.current())
+
+
+@pytest.mark.parametrize("change", [{"boot": "another"}, {"started": 1}, {"pid": 2**22 + 1}])
+def test_a_process_of_another_boot_or_with_a_reused_number_is_gone(change: dict[str, object]) -> None:
+    assert owner.is_gone(replace(owner.current(), **change))  # type: ignore[arg-type]
+
+
+def test_a_process_of_another_host_is_never_certain() -> None:
+    assert not owner.is_gone(replace(owner.current(), host="elsewhere", pid=2**22 + 1))
+
+
+def test_a_process_that_ended_is_gone_even_before_its_parent_has_noticed() -> None:
+    program = "from orchestrator import owner; print(owner.current(), flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=-1, stdout=-1, text=True) as child:
+        assert child.stdin and child.stdout
+        its = Owner.parse(child.stdout.readline().strip())
+        assert not owner.is_gone(its)
+        child.stdin.close()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie now
+        assert owner.is_gone(its)
+
+
+def test_an_owner_survives_being_written_down() -> None:
+    slashes = Owner("a/strange/host", "boot", 1, 2)
+    assert Owner.parse(str(slashes)) == slashes

@@ -1,0 +1,143 @@
+"""What steps prove. The law: nothing is called consistent or thawed that the steps do not show to be."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.model import (
+    Action,
+    Consistency,
+    FreezeStatus,
+    Job,
+    Outcome,
+    Owner,
+    Quiesce,
+    Run,
+    State,
+    Step,
+    Trigger,
+)
+from orchestrator.policy import doubt_about, exit_code, freeze_may_hold, judge, worst_consistency
+
+_AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def step(
+    action: Action, outcome: Outcome = Outcome.DONE, monotonic: float = 0, took: float = 0, **figures: object
+) -> Step:
+    error = None if outcome in {Outcome.DONE, Outcome.INTENT} else f"{action} went wrong"
+    return Step("vm", action, outcome, _AT, monotonic, took * 1000, figures, error)
+
+
+INTENTS = [step(action, Outcome.INTENT) for action in (Action.FREEZE, Action.CUT, Action.THAW)]
+FROZEN = step(Action.FREEZE, monotonic=10, took=1, frozen=2)
+CUT = step(Action.CUT, monotonic=12, took=1, made={})
+THAWED = step(Action.THAW, monotonic=14, took=1, thawed=2)
+CONFIRMED = step(Action.CONFIRM, monotonic=15, took=1, status=FreezeStatus.THAWED)
+GOOD = [*INTENTS, FROZEN, CUT, THAWED, CONFIRMED]
+
+
+def test_a_complete_window_is_proven() -> None:
+    verdict = judge(Quiesce.REQUIRED, GOOD)
+    assert (verdict.state, verdict.consistency, verdict.error) == (State.DONE, Consistency.FILESYSTEM, None)
+    assert (verdict.window_ms, verdict.hold_ms) == (6000, 4000)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "doubt"),
+    [
+        (FROZEN, step(Action.FREEZE, Outcome.UNKNOWN, 10, 1), "the freeze did not succeed"),
+        (FROZEN, None, "the guest was not frozen"),
+        (THAWED, step(Action.THAW, monotonic=14, took=1, thawed=1), "found only 1 still frozen"),
+        (THAWED, step(Action.THAW, monotonic=14, took=1, thawed=0), "found only 0 still frozen"),
+        (THAWED, step(Action.THAW, monotonic=14, took=1, thawed=3), "found 3 still frozen"),
+        (CUT, step(Action.CUT, monotonic=13.5, took=1, made={}), "ended after the guest was thawed"),
+        (CUT, step(Action.CUT, monotonic=10.5, took=1, made={}), "began before the guest was frozen"),
+    ],
+)
+def test_what_is_missing_from_the_proof_is_said(old: Step, new: Step | None, doubt: str) -> None:
+    steps = [s for each in GOOD if (s := new if each is old else each) is not None]
+    assert doubt in (doubt_about(steps) or "")
+    assert judge(Quiesce.REQUIRED, steps).state is State.FAILED
+    assert judge(Quiesce.REQUIRED, steps).consistency is Consistency.CRASH
+    assert judge(Quiesce.PREFERRED, steps).state is State.DONE
+
+
+@pytest.mark.parametrize(
+    ("steps", "may_hold"),
+    [
+        ([], False),
+        (INTENTS, True),
+        ([*INTENTS, step(Action.FREEZE, Outcome.FAILED, sent=False)], False),
+        ([*INTENTS, step(Action.FREEZE, Outcome.FAILED)], True),
+        ([*INTENTS, FROZEN, CUT, THAWED], True),
+        (GOOD, False),
+        ([*GOOD, step(Action.CONFIRM, Outcome.FAILED, status=FreezeStatus.FROZEN)], True),
+        ([step(Action.THAW, Outcome.INTENT)], True),
+    ],
+)
+def test_a_guest_counts_as_frozen_from_the_intent_to_the_confirmed_thaw(steps: list[Step], may_hold: bool) -> None:
+    assert freeze_may_hold(steps) is may_hold
+    assert (judge(Quiesce.PREFERRED, steps).state is State.STUCK) is may_hold
+
+
+any_step = st.builds(
+    step,
+    st.sampled_from(Action),
+    st.sampled_from(Outcome),
+    st.floats(0, 20),
+    st.floats(0, 5),
+    frozen=st.integers(1, 3),
+    thawed=st.integers(0, 3),
+    sent=st.booleans(),
+    happened=st.booleans(),
+)
+almost_good = st.permutations(GOOD).flatmap(
+    lambda order: st.lists(any_step, max_size=3).map(lambda extra: [*order[: len(order) - len(extra)], *extra])
+)
+
+
+@given(st.sampled_from(Quiesce), st.lists(any_step, max_size=10) | almost_good)
+def test_no_history_is_called_better_than_it_was(quiesce: Quiesce, steps: list[Step]) -> None:
+    verdict = judge(quiesce, steps)
+
+    assert (verdict.state is State.STUCK) is freeze_may_hold(steps)
+    assert verdict.state in {State.STUCK, State.DONE, State.FAILED}
+    if verdict.consistency is Consistency.FILESYSTEM:
+        freezes = [s for s in steps if s.action is Action.FREEZE and s.outcome is Outcome.DONE]
+        thaws = [s for s in steps if s.action is Action.THAW and s.outcome is not Outcome.INTENT]
+        cuts = [s for s in steps if s.action is Action.CUT and s.outcome is Outcome.DONE]
+        assert any(freeze.monotonic <= cut.began for freeze in freezes for cut in cuts)
+        assert any(cut.monotonic <= thaw.began for thaw in thaws for cut in cuts)
+        assert any(t.figures["thawed"] == f.figures["frozen"] for t in thaws for f in freezes)
+    if verdict.state is State.DONE and quiesce is Quiesce.REQUIRED:
+        assert verdict.consistency is Consistency.FILESYSTEM
+    if verdict.state is State.FAILED:
+        assert verdict.error
+
+
+@pytest.mark.parametrize(
+    ("state", "quiesce", "consistency", "code"),
+    [
+        (State.DONE, Quiesce.REQUIRED, Consistency.FILESYSTEM, 0),
+        (State.DONE, Quiesce.REQUIRED, Consistency.APPLICATION, 0),
+        (State.DONE, Quiesce.PREFERRED, Consistency.CRASH, 4),
+        (State.DONE, Quiesce.OFF, Consistency.CRASH, 0),
+        (State.FAILED, Quiesce.REQUIRED, Consistency.CRASH, 1),
+        (State.CANCELLED, Quiesce.REQUIRED, Consistency.NONE, 1),
+        (State.RECOVERED, Quiesce.REQUIRED, Consistency.CRASH, 1),
+        (State.STUCK, Quiesce.OFF, Consistency.NONE, 3),
+        (State.REFUSED, Quiesce.PREFERRED, Consistency.NONE, 5),
+    ],
+)
+def test_each_end_has_its_exit_code(state: State, quiesce: Quiesce, consistency: Consistency, code: int) -> None:
+    job = Job("nightly", ("vm",), "memory", quiesce=quiesce)
+    run = Run("r", job, Trigger.MANUAL, Owner("h", "b", 1, 1), _AT, (), state, consistency)
+    assert exit_code(run) == code
+
+
+def test_a_run_is_no_better_than_its_worst_target() -> None:
+    assert worst_consistency([Consistency.FILESYSTEM, Consistency.CRASH]) is Consistency.CRASH
+    assert worst_consistency([]) is Consistency.NONE
