@@ -58,8 +58,9 @@ class Session:
         An agent that does not know `guest-sync-delimited` is asked by `guest-sync`. It replies in order, so a stale
         refusal that looks like its own does no harm: the later of the two identities is waited for.
         """
+        self._look(deadline)
         self._in_step = False
-        self._connect(deadline)
+        self._decoder = Decoder()
         awaited = _new_identity()
         delimited = True
         try:
@@ -77,8 +78,7 @@ class Session:
 
     def call(self, command: str, arguments: Mapping[str, Json], read: Reader[T], deadline: Deadline) -> T:
         """Send a command once and return what `read` makes of its reply; see `Channel.call`."""
-        self._discard_arrived()
-        self._connect(deadline)
+        self._look(deadline)
         if not self._in_step:
             self.sync(deadline)
         self._in_step = False
@@ -104,16 +104,10 @@ class Session:
         """Drop the connection for good. Never raises."""
         self._transport.close()
 
-    def _discard_arrived(self) -> None:
-        """Nothing was due, so whatever has arrived shows that the stream is out of step."""
+    def _look(self, deadline: Deadline) -> None:
+        """Be connected; out of step when that took a new connection, or when something came that was not due."""
         stale = self._transport.arrived()
-        if stale:
-            self._decoder.feed(stale)
-            self._in_step = False
-
-    def _connect(self, deadline: Deadline) -> None:
-        if self._transport.connect(deadline):
-            self._decoder = Decoder()
+        if self._transport.connect(deadline) or stale:
             self._in_step = False
 
     def _receive(self, deadline: Deadline) -> list[Message]:

@@ -1,11 +1,13 @@
 """The session stays in step with the agent or finds back into it, and tells what may have had effect."""
 
+import json
 import time
 from collections.abc import Callable
 
 import pytest
 
 from orchestrator.agent.guest import GuestAgent
+from orchestrator.agent.session import Session
 from orchestrator.agent.wire import MAX_DESCRIPTION
 from orchestrator.clock import Deadline, SystemClock
 from orchestrator.errors import CommandDisabled, OutcomeUnknown, Rejected, Unreachable
@@ -126,6 +128,13 @@ def test_what_nobody_asked_for_is_discarded_before_the_next_command(guest: FakeA
     assert guest.syncs == 2
 
 
+def test_half_a_message_behind_a_reply_does_no_harm(guest: FakeAgent, agent: GuestAgent) -> None:
+    guest.faults[FREEZE].append(faults.raw(b'{"return": 2}\n{"half'))
+    assert agent.freeze([], later()) == 2
+    assert agent.thaw(later()) == 2
+    assert guest.syncs == 2
+
+
 @pytest.mark.parametrize("fault", CUT_OFF.values(), ids=CUT_OFF)
 def test_a_cut_connection_is_made_anew(guest: FakeAgent, agent: GuestAgent, fault: Callable[[], Fault]) -> None:
     guest.faults[PING].append(fault())
@@ -139,7 +148,10 @@ def test_a_connection_that_was_closed_between_calls_is_made_anew_at_once(guest: 
     agent.ping(later())
     guest.disconnect()
     agent.ping(later())
+    guest.disconnect()
+    agent.sync(later())
     assert guest.calls == [PING, PING]
+    assert guest.syncs == 3
 
 
 def test_reset_connects_anew(guest: FakeAgent, agent: GuestAgent) -> None:
@@ -186,15 +198,48 @@ def test_an_agent_without_any_sync_cannot_be_used(guest: FakeAgent, agent: Guest
     guest.disabled |= {SYNC, "guest-sync"}
     with pytest.raises(Unreachable):
         agent.ping(soon())
+    assert guest.syncs == 2
     assert guest.calls == []
 
 
-def test_a_refusal_that_an_earlier_client_left_behind_is_not_taken_for_the_answer_to_the_sync(
-    guest: FakeAgent, agent: GuestAgent
-) -> None:
-    guest.say(b'{"error": {"class": "CommandNotFound", "desc": "stale"}}\n')
-    assert agent.thaw(later()) == 0
-    agent.ping(later())
+class ScriptedTransport:
+    """A stream whose other side answers what was sent last by what the test says."""
+
+    def __init__(self, *answers: Callable[[list[int]], bytes]) -> None:
+        self._answers = list(answers)
+        self._connected = False
+        self.sent: list[str] = []
+        self.identities: list[int] = []
+
+    def connect(self, deadline: Deadline) -> bool:
+        connected, self._connected = self._connected, True
+        return not connected
+
+    def send(self, data: bytes, deadline: Deadline) -> None:
+        request = json.loads(data.removeprefix(b"\xff"))
+        self.sent.append(request["execute"])
+        if "arguments" in request:
+            self.identities.append(request["arguments"]["id"])
+
+    def receive(self, deadline: Deadline) -> bytes:
+        return self._answers.pop(0)(self.identities)
+
+    def arrived(self) -> bytes:
+        return b""
+
+    def close(self) -> None:
+        self._connected = False
+
+
+def test_a_refusal_that_was_meant_for_an_earlier_client_does_not_bring_the_sync_out_of_step() -> None:
+    transport = ScriptedTransport(
+        lambda _: b'{"error": {"class": "CommandNotFound", "desc": "stale"}}\n',
+        lambda identities: b'\xff{"return": %d}\n' % identities[0],
+        lambda identities: b'{"return": %d}\n' % identities[1],
+        lambda _: b'{"return": 2}\n',
+    )
+    assert GuestAgent(Session(transport)).thaw(later()) == 2
+    assert transport.sent == [SYNC, "guest-sync", THAW]
 
 
 def test_nothing_is_sent_when_no_time_is_left(guest: FakeAgent, agent: GuestAgent) -> None:

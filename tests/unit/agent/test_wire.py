@@ -164,6 +164,10 @@ def test_a_begun_message_is_known(rest: bytes, empty: bool) -> None:
     assert decoder.empty is empty
 
 
+def test_text_that_was_framed_by_others_has_the_same_bound() -> None:
+    assert isinstance(parse('{"return": "' + "x" * MAX_MESSAGE + '"}'), Noise)
+
+
 def test_an_error_is_kept_in_part_only() -> None:
     line = json.dumps({"error": {"class": "C" * 1_000, "desc": "d" * 1_000_000}})
     assert parse(line) == Failure("C" * MAX_CLASS, "d" * MAX_DESCRIPTION)
