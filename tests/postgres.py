@@ -1,5 +1,6 @@
 """A private PostgreSQL server for the tests: made in a folder of its own, reached by a unix socket, gone afterwards."""
 
+import gc
 import itertools
 import os
 import shutil
@@ -16,7 +17,7 @@ import pytest
 from sqlalchemy import URL
 
 #: Every character that a careless url would stumble over.
-PASSWORD = "p@ss:w/rd %41#?"
+PASSWORD = "p@ss:w/rd %41#?"  # noqa: S105 - it opens nothing but the private server
 
 #: The server refuses to run as root. Debian's package brings this user.
 _RUN_AS: dict[str, Any] = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
@@ -67,6 +68,7 @@ class Cluster:
         try:
             yield
         finally:
+            gc.collect()  # an attempt to connect that timed out stays open, and delays others, until it is collected
             for pid in family:
                 os.kill(pid, signal.SIGCONT)
 

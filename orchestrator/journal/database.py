@@ -16,6 +16,9 @@ PATIENCE = 4
 
 _EXAMPLES = "use `sqlite:////var/lib/quiesce/journal.db` or `postgresql+psycopg://user@host/database`"
 
+#: One of PostgreSQL's SQLSTATEs that begin with 42; the others tell of tables and columns that are not as expected.
+_PERMISSION_DENIED = "42501"
+
 
 class Database:
     """One SQLite file or PostgreSQL database, used by any number of threads. Connects when it is used."""
@@ -69,20 +72,20 @@ class Database:
         except OSError as error:
             raise JournalUnavailable(f"the journal {self.name} cannot be used: {error.strerror}") from error
         except exc.SQLAlchemyError as error:
-            cause = error.orig if isinstance(error, exc.DBAPIError) else error
+            cause = error.orig if isinstance(error, exc.StatementError) else error
             raise _kind(error)(f"the journal {self.name} cannot be used: {_one_line(cause)}") from error
 
 
 def _kind(error: exc.SQLAlchemyError) -> type[JournalError]:
-    """What the error means to the caller: a database that breaks its promises, is not ours, or is out of reach."""
-    if isinstance(error, exc.IntegrityError | exc.DataError):
+    """What the error means to the caller: a write that can never succeed, a schema that is not ours, or no access."""
+    not_sent = isinstance(error, exc.StatementError) and not isinstance(error, exc.DBAPIError)
+    if not_sent or isinstance(error, exc.IntegrityError | exc.DataError):
         return JournalError
-    permission_denied = getattr(getattr(error, "orig", None), "sqlstate", None) == "42501"
-    if isinstance(error, exc.ProgrammingError) and not permission_denied:
-        return JournalMismatch
-    if getattr(getattr(error, "orig", None), "sqlite_errorname", None) == "SQLITE_NOTADB":
-        return JournalMismatch
-    return JournalUnavailable
+    cause = getattr(error, "orig", None)
+    sqlstate = getattr(cause, "sqlstate", None) or ""
+    unknown_names = sqlstate.startswith("42") and sqlstate != _PERMISSION_DENIED
+    no_database = getattr(cause, "sqlite_errorname", None) == "SQLITE_NOTADB"
+    return JournalMismatch if unknown_names or no_database else JournalUnavailable
 
 
 def _one_line(cause: BaseException | None) -> str:

@@ -26,7 +26,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
 )
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeEngine
 
 from orchestrator import states
 from orchestrator.model import Action, Consistency, Outcome, State, Trigger
@@ -45,8 +45,8 @@ class AnyText(TypeDecorator[str]):
     _unsafe = re.compile("[\x00\\\\\ud800-\udfff]")
     _escape = re.compile(r"\\u([0-9a-f]{4})")
 
-    def load_dialect_impl(self, dialect: Dialect) -> Any:
-        return dialect.type_descriptor(postgresql.TEXT(collation="C") if dialect.name == "postgresql" else Text())
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return Text(collation="C") if dialect.name == "postgresql" else Text()
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         return value and self._unsafe.sub(lambda found: f"\\u{ord(found[0]):04x}", value)

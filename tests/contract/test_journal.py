@@ -8,7 +8,7 @@ import pytest
 from orchestrator import states
 from orchestrator.errors import JournalError, NotFound, Superseded
 from orchestrator.journal import SqlJournal
-from orchestrator.model import Action, Consistency, Machine, Run, State, Target, Trigger
+from orchestrator.model import Consistency, Machine, Run, State, Target, Trigger
 from tests.journals import NOW, OURS, THEIRS, a_run, a_step
 
 FURTHER = {State.PENDING: [], State.RUNNING: [State.RUNNING], State.STUCK: [State.RUNNING, State.STUCK]}
