@@ -53,8 +53,8 @@ def run(
             env=environment,
             start_new_session=True,
         )
-    except OSError as error:
-        raise Rejected(f"{arguments[0]} cannot be run: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: an argument holds a zero byte
+        raise Rejected(f"{arguments[0]} cannot be run: {error}") from error
     assert process.stdout is not None
     end = os.pidfd_open(process.pid)
     try:

@@ -67,8 +67,10 @@ def test_a_program_that_cannot_be_executed_was_not_carried_out(tmp_path: Path) -
     broken = tmp_path / "broken"
     broken.write_text("#!/no/such/interpreter\n")
     broken.chmod(0o755)
-    with pytest.raises(Rejected, match=f"{broken} cannot be run: No such file"):
+    with pytest.raises(Rejected, match=f"{broken} cannot be run: .*No such file"):
         command(cut=[str(broken)]).cut(PLAN, within(5))
+    with pytest.raises(Rejected, match="echo cannot be run: embedded null byte"):
+        command(cut=["echo", "\0"]).cut(PLAN, within(5))
 
 
 def test_a_program_is_told_what_it_works_for(monkeypatch: pytest.MonkeyPatch) -> None:
