@@ -1,7 +1,15 @@
 """Real guests for tests, demonstrations and benchmarks: the distribution's kernel, the real agent, a few seconds.
 
 `BareGuest` is a QEMU process of our own, `LibvirtGuest` a domain under a real libvirtd; both are emulated (TCG), so
-they run where there is no hardware virtualization. Each has the same helpers, see `control.GuestControl`.
+they run where there is no hardware virtualization. Each has the same helpers, see `control.GuestControl`:
+
+    with BareGuest(Spec(disks=(Disk("ext4", throttle=20 << 20), Disk("xfs")))) as guest:
+        guest.start_writer()
+        guest.agent("guest-fsfreeze-freeze")
+        guest.frozen_mounts()  # the kernel's word, not the agent's
+        guest.shell("echo the serial line works meanwhile")
+
+Tests take guests from `fixtures`, and prove what an image holds by `proof`.
 """
 
 from tests.lab.control import Stall

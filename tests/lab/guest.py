@@ -284,7 +284,9 @@ class BareGuest(Guest):
         rest = ("bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr")
         for slot, disk in enumerate(self.spec.disks):
             if disk.throttle:
-                limits = {"id": f"vd{slot}", "bps": disk.throttle} | dict.fromkeys(rest, 0)
+                limits = {"id": f"/machine/peripheral/vd{slot}/virtio-backend", "bps": disk.throttle} | dict.fromkeys(
+                    rest, 0
+                )
                 self.monitor("block_set_io_throttle", limits)
 
     def _end(self) -> None:

@@ -26,6 +26,7 @@ from tests.lab import (
     wait_for,
 )
 from tests.lab.places import CHECKOUT
+from tests.lab.proof import count_records, examine_ext4
 from tests.lab.sharing import FreshBareGuest, FreshLibvirtGuest, Shared, bring_to_rest
 
 pytest_plugins = ["tests.lab.fixtures"]
@@ -79,6 +80,18 @@ def test_a_freeze_stalls_the_guests_applications(guest: Guest) -> None:
     assert max(stall.ms for stall in guest.stop_stallmeter()) > HOLD_SECONDS * 1000
     last = guest.stop_writer()
     assert flushed < last <= guest.check_records() <= last + 1
+
+
+def test_the_guests_clock_keeps_the_hosts_time(bare_guest: BareGuest) -> None:
+    def both() -> tuple[float, float]:
+        before = time.monotonic()
+        guests = bare_guest.clock_ms()
+        return guests, (before + time.monotonic()) * 500
+
+    guests, hosts = both()
+    wait_for(lambda: time.monotonic() * 1000 > hosts + 3000, 10, "three seconds")
+    later_guests, later_hosts = both()
+    assert later_guests - guests == pytest.approx(later_hosts - hosts, rel=0.05)
 
 
 def test_without_a_freeze_nothing_stalls_as_long(guest: Guest) -> None:
@@ -170,12 +183,27 @@ def test_a_cut_holds_every_record_that_was_flushed_before_it(fresh_bare_guest: F
     assert guest.active_disks() == [tmp_path / "overlay"]
     cut = guest.disks[0].rename(tmp_path / "cut")
     guest.stop()
+    assert examine_ext4(cut).quiesced
+    assert flushed <= count_records(cut) <= flushed + 1
     restored = fresh_bare_guest(Spec(disks=(Disk(image=cut),)))
     assert flushed <= restored.check_records() <= flushed + 1
 
 
-def test_a_throttled_disk_is_slow(fresh_libvirt_guest: FreshLibvirtGuest) -> None:
-    guest = fresh_libvirt_guest(Spec(disks=(Disk("ext4", throttle=10 << 20),)))
+def test_a_cut_without_a_freeze_is_told_from_one_with(fresh_bare_guest: FreshBareGuest, tmp_path: Path) -> None:
+    guest = fresh_bare_guest(Spec(disks=(Disk("ext4"),)))
+    guest.start_writer()
+    overlay = {"node-name": "disk0", "snapshot-file": str(tmp_path / "overlay"), "snapshot-node-name": "top"}
+    guest.monitor("blockdev-snapshot-sync", overlay)
+    cut = guest.disks[0].rename(tmp_path / "cut")
+    guest.stop()
+    proof = examine_ext4(cut)
+    assert proof.needs_recovery
+    assert not proof.quiesced
+
+
+@pytest.mark.parametrize("make", ["fresh_bare_guest", "fresh_libvirt_guest"])
+def test_a_throttled_disk_is_slow(make: str, request: pytest.FixtureRequest) -> None:
+    guest = request.getfixturevalue(make)(Spec(disks=(Disk("ext4", throttle=10 << 20),)))
     begun = time.monotonic()
     guest.shell("dd if=/dev/zero of=/data/big bs=1M count=20 oflag=direct 2>&1", timeout=30)
     assert time.monotonic() - begun > 1
