@@ -4,8 +4,9 @@ The agent speaks JSON objects, each ended by a newline (QEMU docs/interop/qemu-g
 which no UTF-8 text contains, is the sentinel of `guest-sync-delimited`: whatever stood before it is void.
 
 What comes in was written by a guest that may be hostile, so it is bounded here once for everybody: `MAX_MESSAGE`
-bytes for one message, `MAX_DEPTH` levels of nesting, `MAX_DIGITS` digits for a whole number, finite numbers, no object
-with the same key twice, and only text that can be encoded again. What breaks a bound is one kind of message, `Noise`.
+bytes and `MAX_VALUES` values for one message, `MAX_DEPTH` levels of nesting, `MAX_DIGITS` digits for a whole number,
+finite numbers, no object with the same key twice, and only text that can be encoded again. What breaks a bound is one
+kind of message, `Noise`.
 """
 
 import json
@@ -17,6 +18,8 @@ from typing import Any, NoReturn
 
 #: Bytes. libvirt's RPC carries strings up to the same size; 4 MiB hold the `guest-get-fsinfo` of some 10,000 mounts.
 MAX_MESSAGE = 4 * 1024 * 1024
+#: Brackets and commas, which is at least the number of values: one takes some 60 bytes here, and 3 on the wire.
+MAX_VALUES = 300_000
 #: Levels. The deepest reply in the agent's schema, `guest-get-fsinfo`, has 6.
 MAX_DEPTH = 16
 #: Digits and sign of the longest number that QAPI knows, -2**63.
@@ -121,6 +124,8 @@ def parse(line: bytes | bytearray | str) -> Message:
         return Noise(f"a message of more than {MAX_MESSAGE} bytes")
     try:
         text = line if isinstance(line, str) else line.decode("utf-8")
+        if sum(map(text.count, "[{,")) > MAX_VALUES:
+            return Noise(f"a message of more than {MAX_VALUES} values")
         document = json.loads(
             text,
             object_pairs_hook=_unique,

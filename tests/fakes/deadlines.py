@@ -5,7 +5,7 @@ from orchestrator.clock import Deadline, SystemClock
 
 def soon() -> Deadline:
     """For what is expected to time out."""
-    return Deadline.after(SystemClock(), 0.2)
+    return Deadline.after(SystemClock(), 0.5)
 
 
 def later() -> Deadline:

@@ -33,6 +33,7 @@ def test_the_end_is_waited_for(guest: FakeAgent, agent: GuestAgent) -> None:
     ],
 )
 def test_once_it_was_started_its_outcome_is_known_or_unknown(guest: FakeAgent, agent: GuestAgent, fault: Fault) -> None:
+    agent.sync(later())
     guest.faults[STATUS] += [fault] * 100
     with pytest.raises(OutcomeUnknown, match="/bin/sync was started"):
         agent.execute("/bin/sync", [], soon())

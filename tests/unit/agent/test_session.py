@@ -60,6 +60,7 @@ def test_in_step_a_command_costs_one_message(guest: FakeAgent, agent: GuestAgent
 def test_without_a_reply_that_fits_the_outcome_is_unknown(
     guest: FakeAgent, agent: GuestAgent, fault: Callable[[], Fault]
 ) -> None:
+    agent.sync(later())
     guest.faults[FREEZE].append(fault())
     with pytest.raises(OutcomeUnknown, match=FREEZE):
         agent.freeze([], soon())
@@ -82,6 +83,7 @@ def test_a_late_reply_is_not_taken_for_the_answer_to_the_next_command(
     guest: FakeAgent, agent: GuestAgent, fault: Callable[[], Fault]
 ) -> None:
     late = fault()
+    agent.sync(later())
     guest.faults[FREEZE].append(late)
     with pytest.raises(OutcomeUnknown):
         agent.freeze([], soon())
@@ -93,6 +95,7 @@ def test_a_late_reply_is_not_taken_for_the_answer_to_the_next_command(
 
 def test_while_the_agent_is_still_busy_the_next_command_is_not_sent(guest: FakeAgent, agent: GuestAgent) -> None:
     late = faults.late()
+    agent.sync(later())
     guest.faults[FREEZE].append(late)
     with pytest.raises(OutcomeUnknown):
         agent.freeze([], soon())
@@ -105,6 +108,7 @@ def test_while_the_agent_is_still_busy_the_next_command_is_not_sent(guest: FakeA
 
 def test_the_late_reply_to_an_earlier_client_is_discarded(guest: FakeAgent, client: Callable[[], GuestAgent]) -> None:
     earlier, late = client(), faults.late()
+    earlier.sync(later())
     guest.faults[FREEZE].append(late)
     with pytest.raises(OutcomeUnknown):
         earlier.freeze([], soon())

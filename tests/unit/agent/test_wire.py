@@ -110,6 +110,7 @@ def test_a_line_of_text_is_a_message_or_noise(line: str) -> None:
         b'{"return": {"\\udfff": 1}}',
         b'{"return": "\xc3\x28"}',
         b'{"return": "\x00"}',
+        b'{"return": [' + b"[]," * 1_000_000 + b"[]]}",
         b'{"return": ' + b"[" * 1_000_000,
         b'{"return": ' + b'{"a":' * 500_000,
         b'{"return": ' + b"[" * 900 + b"]" * 900 + b"}",
@@ -139,6 +140,21 @@ def test_depth_and_size_are_allowed_up_to_the_bound() -> None:
         Return,
         Noise,
     ]
+
+
+def test_a_guest_with_very_many_file_systems_is_heard() -> None:
+    address = {"bus": 0, "slot": 4, "domain": 0, "function": 0}
+    disk = {"bus-type": "virtio", "bus": 0, "unit": 0, "pci-controller": address, "dev": "/dev/vdb", "target": 0}
+    entry = {
+        "name": "vdb",
+        "total-bytes": 2**40,
+        "mountpoint": "/x" * 20,
+        "disk": [disk],
+        "used-bytes": 1,
+        "type": "xfs",
+    }
+    line = json.dumps({"return": [entry] * 10_000})
+    assert isinstance(parse(line), Return)
 
 
 def test_an_endless_line_is_told_once_and_takes_no_memory() -> None:
