@@ -35,7 +35,8 @@ class Plain:
         summary = documents.summary(run)
         self._line("run", summary, skip={"targets"})
         for target in summary["targets"]:
-            self._line("target", target)
+            snapshot = (target["snapshot"] or {}).get("name")
+            self._line("target", {**target, "snapshot": snapshot})
 
     def run(self, run: Run) -> None:
         """Everything about a run."""

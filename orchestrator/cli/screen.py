@@ -96,13 +96,13 @@ class Screen:
                 run.job.name if run.job else "",
                 ", ".join(target.machine.name for target in run.targets),
                 run.consistency,
-                documents.timestamp(run.started_at),
+                Text(f"{run.started_at:%Y-%m-%d %H:%M}", no_wrap=True),
                 _milliseconds(run.window_ms),
                 run.error,
             )
             for run in runs
         )
-        self._table(("run", "state", "job", "machines", "consistency", "started", "window", "error"), rows)
+        self._table(("run", "state", "job", "machines", "consistency", "started (UTC)", "window", "error"), rows)
 
     def machines(self, machines: Sequence[Machine]) -> None:
         rows = ((m.name, m.hypervisor, m.domain, m.agent, m.qmp) for m in machines)

@@ -52,7 +52,7 @@ class Command:
 
         Raises Rejected for another exit status than 0, OutcomeUnknown when it was killed, by us or by a signal.
         """
-        return _describe(plan, self._succeed(self._cut, plan, deadline))
+        return _describe(self._succeed(self._cut, plan, deadline))
 
     def happened(self, plan: Plan, deadline: Deadline) -> Mapping[str, Any] | None:
         """Run `verify`. Raises OutcomeUnknown when there is none, or when it says neither yes nor no."""
@@ -61,7 +61,7 @@ class Command:
         ended = run(self._verify, deadline, self._environment(plan))
         if ended.status not in (CUT_EXISTS, NO_CUT):
             raise OutcomeUnknown(f"{self._verify[0]} cannot tell whether the cut exists: {_how(ended)}")
-        return _describe(plan, ended) if ended.status == CUT_EXISTS else None
+        return _describe(ended) if ended.status == CUT_EXISTS else None
 
     def discard(self, plan: Plan, deadline: Deadline) -> None:
         """Run `discard`, if there is one. Raises Rejected for another exit status than 0."""
@@ -105,5 +105,5 @@ def _how(ended: Ended) -> str:
     return f"{how}; it said: {ended.output}" if ended.output else how
 
 
-def _describe(plan: Plan, ended: Ended) -> Mapping[str, Any]:
-    return {"snapshot": plan["snapshot"], "output": ended.output}
+def _describe(ended: Ended) -> Mapping[str, Any]:
+    return {"output": ended.output}

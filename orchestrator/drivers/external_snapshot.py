@@ -69,11 +69,11 @@ class ExternalSnapshot:
     def cut(self, plan: Plan, deadline: Deadline) -> Mapping[str, Any]:
         """Move all disks onto their overlays at once."""
         self._hypervisor.snapshot(plan["snapshot"], _overlays(plan), deadline)
-        return plan
+        return _made(plan)
 
     def happened(self, plan: Plan, deadline: Deadline) -> Mapping[str, Any] | None:
-        """The plan, when the machine stands on one of its overlays: a cut moves all disks or none."""
-        return plan if self._in_use(plan, deadline) else None
+        """What the cut made, when the machine stands on one of its overlays: a cut moves all disks or none."""
+        return _made(plan) if self._in_use(plan, deadline) else None
 
     def discard(self, plan: Plan, deadline: Deadline) -> None:
         """Remove the overlay files, after QEMU has let go of them.
@@ -103,6 +103,11 @@ class ExternalSnapshot:
             return False
         ours = {overlay.path for overlay in overlays}
         return any(ours & _chain(disk.path, deadline) for disk in self._hypervisor.disks(deadline))
+
+
+def _made(plan: Plan) -> Mapping[str, Any]:
+    """For each disk the file that holds the point in time, and the overlay that the machine goes on with."""
+    return {"disks": [{key: disk[key] for key in ("name", "path", "format", "overlay")} for disk in plan["disks"]]}
 
 
 def _overlays(plan: Plan) -> list[Overlay]:

@@ -71,10 +71,7 @@ def test_the_cut_knows_what_it_is_for(product: Product, vm: Guest) -> None:
     product.job("vm", cut=["/bin/sh", "-c", "echo $QUIESCE_RUN $QUIESCE_MACHINE $QUIESCE_SNAPSHOT"])
     run = product.run().run
     snapshot = f"quiesce-{run['id']}"
-    assert target(run)["snapshot"] == {
-        **{"name": snapshot, "snapshot": snapshot},
-        "output": f"{run['id']} vm {snapshot}",
-    }
+    assert target(run)["snapshot"] == {"name": snapshot, "output": f"{run['id']} vm {snapshot}"}
 
 
 def test_only_the_chosen_mount_points_are_frozen(product: Product, guest: Guest) -> None:

@@ -23,7 +23,7 @@ RUN = {
             "machine": "db1",
             "state": "done",
             "consistency": "filesystem",
-            "snapshot": {"vda": "/a.qcow2"},
+            "snapshot": {"name": "quiesce-r1", "disks": []},
             "window_ms": 98.765,
             "hold_ms": 40.0,
             "error": None,
@@ -148,7 +148,7 @@ def test_json_is_one_document_with_these_fields_in_this_order(arguments: list[st
                 " sent=true frozen=2",
                 "run id=20250102-030405-abcdef job=nightly trigger=manual state=done consistency=filesystem"
                 " started_at=2025-01-02T03:04:05.678Z finished_at=2025-01-02T03:04:05.678Z window_ms=98.765",
-                'target machine=db1 state=done consistency=filesystem snapshot="{\\"vda\\":\\"/a.qcow2\\"}"'
+                "target machine=db1 state=done consistency=filesystem snapshot=quiesce-r1"
                 " window_ms=98.765 hold_ms=40.0",
             ],
         ),

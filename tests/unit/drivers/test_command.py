@@ -77,7 +77,7 @@ def test_a_program_is_told_what_it_works_for(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("ARRAY_TOKEN", "inherited")
     says = 'echo "$QUIESCE_RUN $QUIESCE_MACHINE $QUIESCE_SNAPSHOT $ARRAY_TOKEN"'
     made = command(cut=shell(says)).cut(PLAN, within(5))
-    assert made == {"snapshot": "quiesce-r1", "output": "r1 db1 quiesce-r1 inherited"}
+    assert made == {"output": "r1 db1 quiesce-r1 inherited"}
 
 
 def test_a_program_has_no_input_and_no_shell() -> None:
