@@ -12,10 +12,11 @@ they run where there is no hardware virtualization. Each has the same helpers, s
 Tests take guests from `fixtures`, and prove what an image holds by `proof`.
 """
 
+from tests.lab.base import AGENT_CHANNEL, HIDDEN_CHANNEL, Guest, Spec
 from tests.lab.control import Stall
 from tests.lab.disks import Disk, make_disk
 from tests.lab.domain import LibvirtGuest
-from tests.lab.guest import AGENT_CHANNEL, HIDDEN_CHANNEL, BareGuest, Guest, Spec
+from tests.lab.guest import BareGuest
 from tests.lab.image import Image, ensure_image
 from tests.lab.serial_line import Answer
 from tests.lab.waiting import LabError, LabTimeout, wait_for

@@ -5,8 +5,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from tests.lab.base import Guest
 from tests.lab.domain import LibvirtGuest
-from tests.lab.guest import BareGuest, Guest
+from tests.lab.guest import BareGuest
 from tests.lab.heir import inherit, sweep
 from tests.lab.image import ensure_image
 from tests.lab.libvirtd import be_parent

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab import libvirtd
+from tests.lab.base import AGENT_CHANNEL, Guest
 from tests.lab.disks import image_format
-from tests.lab.guest import AGENT_CHANNEL, Guest
 from tests.lab.heir import DOMAIN
 from tests.lab.image import Image
 from tests.lab.libvirtd import URI, virsh

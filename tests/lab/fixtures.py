@@ -11,8 +11,9 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.lab.base import Spec
 from tests.lab.domain import LibvirtGuest
-from tests.lab.guest import BareGuest, Spec
+from tests.lab.guest import BareGuest
 from tests.lab.heir import sweep
 from tests.lab.image import ensure_image
 from tests.lab.sharing import FreshBareGuest, FreshLibvirtGuest, Shared

@@ -24,6 +24,7 @@ URI = "qemu:///system"
 STATE = Path("/run/quiesce-lab")
 KVM = Path("/dev/kvm")
 SETTINGS = Path("/etc/libvirt/qemu.conf")
+LOGS = Path("/var/log/libvirt/qemu")
 DAEMONS = ("virtlogd", "libvirtd")
 START_SECONDS = 60.0
 
@@ -139,11 +140,23 @@ def be_parent(command: list[str]) -> None:
 
 
 def end_domain(name: str) -> None:
-    """End a domain and remove all that libvirt keeps of it; nothing happens when there is none."""
+    """End a domain and remove all that libvirt keeps of it; nothing happens when there is none.
+
+    A libvirtd that a test has ended is started again for that. Raise LabError when the domain is still there then.
+    """
+    ensure()
     with contextlib.suppress(LabError):
         virsh("destroy", name)
     with contextlib.suppress(LabError):
         virsh("undefine", name, "--snapshots-metadata", "--checkpoints-metadata")
+    if name in domains():
+        raise LabError(f"the domain {name} could not be ended")
+    (LOGS / f"{name}.log").unlink(missing_ok=True)
+
+
+def domains() -> list[str]:
+    """Return the names of all domains, running or not."""
+    return virsh("list", "--all", "--name").split()
 
 
 def kill(number: int = signal.SIGKILL) -> None:

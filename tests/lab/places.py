@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PREFIX = "qlab-"
+GUEST_PREFIX = "quiesce-lab-"
 # Not tempfile.gettempdir(): a path of a unix socket must stay below 108 bytes, and libvirt's user must reach it.
 WORK_ROOT = Path("/tmp")
 SOURCE = Path(__file__).resolve().parent
@@ -64,6 +65,17 @@ def make_work_folder() -> Path:
     folder.chmod(0o755)
     (folder / "owner").write_text(identity(os.getpid()))
     return folder
+
+
+def guest_name(folder: Path) -> str:
+    """Return the name of a folder's guest, which no other guest has."""
+    return GUEST_PREFIX + folder.name.removeprefix(PREFIX)
+
+
+def is_stray(name: str) -> bool:
+    """Tell whether a name is that of a lab's guest whose folder is not there."""
+    suffix = name.removeprefix(GUEST_PREFIX)
+    return suffix != name and not (WORK_ROOT / f"{PREFIX}{suffix}").exists()
 
 
 def kill_recorded(record: Path) -> None:

@@ -6,8 +6,9 @@ Apart from the fixtures, so that a test can import it: pytest objects to an impo
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from tests.lab.base import Guest
 from tests.lab.domain import LibvirtGuest
-from tests.lab.guest import BareGuest, Guest
+from tests.lab.guest import BareGuest
 from tests.lab.waiting import LabError
 
 AnyGuest = TypeVar("AnyGuest", bound=Guest)

@@ -25,7 +25,7 @@ from tests.lab import (
     libvirtd,
     wait_for,
 )
-from tests.lab.places import CHECKOUT
+from tests.lab.places import CHECKOUT, guest_name
 from tests.lab.proof import count_records, examine_ext4
 from tests.lab.sharing import FreshBareGuest, FreshLibvirtGuest, Shared, bring_to_rest
 
@@ -254,10 +254,10 @@ def test_a_guest_does_not_outlive_its_owner(form: str) -> None:
         assert work.is_dir()
         os.kill(owner.pid, signal.SIGKILL)
     wait_for(lambda: not work.exists(), 30, "the end of the guest")
-    domain = f"quiesce-lab-{work.name.rpartition('-')[2]}"
+    domain = guest_name(work)
     if form == "LibvirtGuest":
         libvirtd.ensure()
-        assert domain not in libvirtd.virsh("list", "--all", "--name")
+        assert domain not in libvirtd.domains()
     assert not [name for name in running_guests() if name == domain]
 
 
