@@ -3,6 +3,8 @@
 Rooms are imported where they are needed: `quiesce history` should not wait for libvirt to load.
 """
 
+import atexit
+import gc
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +19,10 @@ from orchestrator.settings import Settings, load
 
 def main() -> None:
     """The command `quiesce`."""
+    # What is loaded stays until the end. Looking through it for garbage, again and again while it loads and once more
+    # at the exit, took a fifth of a short command's time.
+    gc.set_threshold(50_000)
+    atexit.register(gc.freeze)
     make_app(Wiring())()
 
 

@@ -3,8 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, union_all, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Connection, Insert, delete, exists, func, select, union_all, update
 
 from orchestrator import states
 from orchestrator.clock import Clock
@@ -170,8 +169,7 @@ def _lock(connection: Connection, run_id: str) -> bool:
 def _claim(connection: Connection, wanted: list[rows.Row]) -> dict[str, str]:
     """Insert new targets, as `refused` where another open run holds the machine; return those runs by machine."""
     holders: dict[str, str] = {}
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    claim = insert(targets).on_conflict_do_nothing().returning(targets.c.position)
+    claim = _insert_where_free(connection).returning(targets.c.position)
     while wanted:
         landed = set(connection.scalars(claim, wanted))
         wanted = [row for row in wanted if row["position"] not in landed]
@@ -184,6 +182,17 @@ def _claim(connection: Connection, wanted: list[rows.Row]) -> dict[str, str]:
         wanted = [row for row in wanted if row["machine"] not in held]
         holders |= held
     return holders
+
+
+def _insert_where_free(connection: Connection) -> Insert:
+    """An insert of targets that leaves out those whose machine is held. The other engine's dialect is not loaded."""
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(targets).on_conflict_do_nothing()
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(targets).on_conflict_do_nothing()
 
 
 def _refused(row: rows.Row, holder: str) -> rows.Row:
