@@ -1,3 +1,3 @@
 """What every test shares."""
 
-pytest_plugins = ["tests.postgres", "tests.journals"]
+pytest_plugins = ["tests.lab.fixtures", "tests.postgres", "tests.journals"]
