@@ -6,9 +6,11 @@ about a run is what the command says.
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,10 +61,22 @@ class Running:
             # Its own session: a script that it leaves behind is not the test's, and a signal to it not ours.
             start_new_session=True,
         )
+        self._said = ""
 
     @property
     def alive(self) -> bool:
         return self._process.poll() is None
+
+    def wait_said(self, text: str, timeout: float = PATIENCE) -> None:
+        """Wait until it has said that on standard output."""
+        deadline = time.monotonic() + timeout
+        pipe = self._process.stdout
+        assert pipe is not None
+        while text not in self._said:
+            ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
+            chunk = os.read(pipe.fileno(), 65536).decode() if ready else ""
+            assert chunk, f"it never said {text!r}, but: {self._said}"
+            self._said += chunk
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -76,7 +90,7 @@ class Running:
             self._process.kill()
             out, err = self._process.communicate()
             raise AssertionError(f"no end after {timeout:g} s\n{out}\n{err}") from None
-        return Ended(self._process.returncode, out, err)
+        return Ended(self._process.returncode, self._said + out, err)
 
     def end(self) -> None:
         """Kill it if it is there, and let go of its output."""
