@@ -235,6 +235,21 @@ def test_a_client_can_drop_its_connection_while_frozen(stage: Stage, agent: Agen
     assert stage.client().thaw(later()) == 2
 
 
+@pytest.mark.real
+def test_an_agent_that_was_killed_while_frozen_still_thaws(bare_guest: BareGuest, socket: Stage) -> None:
+    agent = socket.client()
+    assert agent.freeze([], later()) == 2
+    bare_guest.kill_agent()
+    with pytest.raises(OutcomeUnknown):
+        agent.thaw(soon())
+    assert socket.frozen() == socket.mounts
+    bare_guest.start_agent()
+    agent.sync(later())
+    agent.thaw(later())
+    assert socket.frozen() == set()
+    socket.close()
+
+
 @pytest.mark.parametrize("stage", SOCKETS, indirect=True)
 def test_a_socket_serves_one_client_at_a_time(stage: Stage) -> None:
     first, second = stage.client(), stage.client()

@@ -246,6 +246,18 @@ def test_a_refusal_that_was_meant_for_an_earlier_client_does_not_bring_the_sync_
     assert transport.sent == [SYNC, "guest-sync", THAW]
 
 
+def test_half_a_message_does_not_swallow_the_answer_to_a_sync_without_sentinel() -> None:
+    transport = ScriptedTransport(
+        lambda identities: b'{"return": %d}\n' % identities[0],
+        lambda _: b'{"return": 2}\n{"half',
+        lambda identities: b'{"return": %d}\n' % identities[1],
+        lambda _: b'{"return": 2}\n',
+    )
+    agent = GuestAgent(Session(transport))
+    assert agent.freeze([], later()) == 2
+    assert agent.thaw(later()) == 2
+
+
 def test_nothing_is_sent_when_no_time_is_left(guest: FakeAgent, agent: GuestAgent) -> None:
     passed = Deadline.after(SystemClock(), 0)
     with pytest.raises(Unreachable, match="no time was left"):
