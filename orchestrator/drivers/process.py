@@ -58,8 +58,7 @@ def run(
     assert process.stdout is not None
     end = os.pidfd_open(process.pid)
     try:
-        with process.stdout as pipe:
-            output = _follow(end, pipe.fileno(), deadline, keep)
+        output = _follow(end, process.stdout.fileno(), deadline, keep)
         if _wait(end, 0):
             return Ended(process.wait(), _text(output))
         raise OutcomeUnknown(f"{arguments[0]} did not end in time and was killed{_quoted(output)}")
@@ -67,6 +66,7 @@ def run(
         if process.returncode is None:
             _kill_group(process, end)
         os.close(end)
+        process.stdout.close()  # not before: a program that still writes would be ended by that
 
 
 def _follow(end: int, pipe: int, deadline: Deadline, keep: int) -> bytes:
