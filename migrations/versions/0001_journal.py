@@ -48,6 +48,7 @@ def upgrade() -> None:
     op.create_index("runs_started_at", "runs", ["started_at"])
     op.create_index("runs_state", "runs", ["state", "started_at"])
     op.create_index("runs_job", "runs", ["job_name", "started_at"])
+    op.create_index("runs_job_state", "runs", ["job_name", "state", "started_at"])
 
     op.create_table(
         "targets",

@@ -115,6 +115,7 @@ runs = Table(
     Index("runs_started_at", "started_at"),
     Index("runs_state", "state", "started_at"),
     Index("runs_job", "job_name", "started_at"),
+    Index("runs_job_state", "job_name", "state", "started_at"),
 )
 
 targets = Table(

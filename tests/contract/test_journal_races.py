@@ -84,19 +84,16 @@ def test_a_machine_that_changes_hands_quickly_is_never_in_two_of_them(journal: S
     held = threading.Lock()
     numbers = itertools.count()
 
-    def take_and_leave() -> int:
-        taken = 0
-        for _ in range(30):
-            run = journal.open_run(a_run(f"r{next(numbers)}", "db1"))
-            if run.state is State.PENDING:
-                assert held.acquire(blocking=False)
-                assert journal.run(run.id) == run
-                held.release()
-                taken += 1
-                journal.move(run, replace(run.targets[0], state=State.CANCELLED), ())
-        return taken
+    def take_and_leave() -> None:
+        for _ in range(5):
+            while (run := journal.open_run(a_run(f"r{next(numbers)}", "db1"))).state is State.REFUSED:
+                pass
+            assert held.acquire(blocking=False)
+            assert journal.run(run.id) == run
+            held.release()
+            journal.move(run, replace(run.targets[0], state=State.CANCELLED), ())
 
-    assert sum(at_once([take_and_leave] * 6)) >= 30  # whenever it is free, somebody gets it
+    at_once([take_and_leave] * 6)  # which ends, because a machine that is free is given to somebody
 
 
 def test_steps_are_numbered_without_a_gap_whoever_appends(url: str, journal: SqlJournal) -> None:

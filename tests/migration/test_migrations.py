@@ -1,6 +1,9 @@
 """The migrations make the tables that the program expects, from every state that a database may be in."""
 
+import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -183,6 +186,28 @@ def test_a_server_s_database_may_be_shared(empty_postgres_url: str) -> None:
         connection.execute(text("CREATE TABLE songs (title text)"))
     engine.dispose()
     open_journal(empty_postgres_url).close()
+
+
+def test_a_journal_that_is_up_to_date_is_opened_without_alembic(sqlite_url: str) -> None:
+    assert "alembic" not in modules_after_opening(sqlite_url, Path.cwd())
+
+
+def test_an_installed_package_carries_its_migrations(tmp_path: Path) -> None:
+    shutil.copytree("orchestrator", tmp_path / "orchestrator")
+    shutil.copytree("migrations", tmp_path / "orchestrator" / "migrations")
+    (tmp_path / "migrations").mkdir()  # somebody else's, beside the package
+    assert "alembic" in modules_after_opening(f"sqlite:///{tmp_path}/journal.db", tmp_path)
+
+
+def modules_after_opening(url: str, root: Path) -> list[str]:
+    """What a new process has imported when it has opened the journal with the package that is under `root`."""
+    program = (
+        "import sys; from orchestrator.clock import SystemClock; from orchestrator.journal import SqlJournal;"
+        f"SqlJournal.open({url!r}, SystemClock()).history(1); print(*sys.modules)"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=root, env={"PYTHONPATH": str(root)}, capture_output=True, check=True, text=True)
+    return done.stdout.split()
 
 
 def test_a_first_use_by_many_at_once_makes_one_journal(empty_url: str) -> None:
