@@ -7,11 +7,9 @@ from orchestrator.ports import Agent
 from orchestrator.recorder import Recorder
 from orchestrator.retrying import until_confirmed
 
-#: Seconds that one thaw may take to answer before it is tried again. Nine of ten thaws take less than one
-#: (Proxmox, qemu-server d11391ff); one of a Windows guest took 54.
-_ONE_THAW = 10.0
-#: Seconds for the agent to say whether it is thawed. libvirt gives its own `guest-sync` 5.
-_ONE_STATUS = 5.0
+#: Seconds that one try may take to be answered: nine of ten thaws take less than one (Proxmox, qemu-server d11391ff;
+#: one of a Windows guest took 54), and libvirt's own `guest-sync` in front up to five.
+_ONE_TRY = 10.0
 #: Seconds between two looks at a guest that is watched.
 _LOOK = 0.5
 
@@ -44,7 +42,7 @@ def _thaw(agent: Agent, recorder: Recorder, deadline: Deadline) -> None:
             if attempt.retry_state.attempt_number > 1:
                 agent.reset()
             with recorder.act(Action.THAW) as figures:
-                figures["thawed"] = agent.thaw(deadline.within(_ONE_THAW))
+                figures["thawed"] = agent.thaw(deadline.within(_ONE_TRY))
             _confirm(agent, recorder, deadline.within(0.0))
 
 
@@ -52,7 +50,7 @@ def _confirm(agent: Agent, recorder: Recorder, until: Deadline) -> None:
     """Afterwards the agent has said `thawed`, and at every look until then."""
     with recorder.act(Action.CONFIRM) as figures:
         while True:
-            figures["status"] = agent.freeze_status(Deadline.after(until.clock, _ONE_STATUS))
+            figures["status"] = agent.freeze_status(Deadline.after(until.clock, _ONE_TRY))
             if figures["status"] is FreezeStatus.FROZEN:
                 raise NotThawed("the agent says that the guest is still frozen")
             if until.passed:

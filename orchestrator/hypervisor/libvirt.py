@@ -160,14 +160,14 @@ class LibvirtDomain:
     def _agent_error(self, error: libvirt.libvirtError) -> CallError:
         """Our word for an error of `virDomainQemuAgentCommand`; see `agent.libvirt.AgentDomain`."""
         code, text = error.get_error_code(), f"the agent of the domain {self._name}: {error}"
-        if code in _AGENT_NOT_ASKED or _AGENT_NOT_CONNECTED.search(text):
+        if code in _AGENT_NOT_ASKED:
             return Unreachable(text)
+        # What the guest said comes first, or it could pass its own words off as libvirt's.
         passed_on = _AGENT_ERROR.search(text)
-        if passed_on is None:
-            return OutcomeUnknown(text)
-        if _AGENT_COMMAND_NOT_FOUND.search(passed_on["description"]):
-            return CommandDisabled(text)
-        return Rejected(text)
+        if passed_on is not None:
+            disabled = _AGENT_COMMAND_NOT_FOUND.search(passed_on["description"])
+            return CommandDisabled(text) if disabled else Rejected(text)
+        return Unreachable(text) if _AGENT_NOT_CONNECTED.search(text) else OutcomeUnknown(text)
 
 
 def _is_busy(domain: libvirt.virDomain) -> bool:

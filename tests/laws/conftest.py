@@ -74,7 +74,7 @@ class World:
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """An empty world, in which nobody waits as long as for a real guest."""
     monkeypatch.setattr("orchestrator.transaction._PREFLIGHT", 1.0)
-    monkeypatch.setattr("orchestrator.thawing._ONE_THAW", 0.5)
+    monkeypatch.setattr("orchestrator.thawing._ONE_TRY", 0.5)
     monkeypatch.setattr("orchestrator.agent.session.Session.linger", 0.3)
     monkeypatch.setattr("orchestrator.thawing._LOOK", 0.05)
     with ExitStack() as stack:
