@@ -84,6 +84,17 @@ class Agent(Protocol):
         """`guest-fsfreeze-thaw`: thaw, and return how many file systems were still frozen. 0 on a thawed guest."""
         ...
 
+    def start(self, path: str, arguments: Sequence[str], deadline: Deadline) -> int:
+        """Start a program in the guest (`guest-exec`), and return the number by which `ended` asks for it.
+
+        On Linux that is its process id.
+        """
+        ...
+
+    def ended(self, process: int, deadline: Deadline) -> ExecResult | None:
+        """How a started program ended, or None while it runs (`guest-exec-status`). It is told once only."""
+        ...
+
     def execute(self, path: str, arguments: Sequence[str], deadline: Deadline) -> ExecResult:
         """Run a program in the guest and wait for its end (`guest-exec`, `guest-exec-status`).
 

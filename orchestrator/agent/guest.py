@@ -66,18 +66,33 @@ class GuestAgent:
         """`guest-fsfreeze-thaw`: return how many file systems were still frozen; 0 on a thawed guest."""
         return self._channel.call("guest-fsfreeze-thaw", {}, replies.count, deadline)
 
-    def execute(self, path: str, arguments: Sequence[str], deadline: Deadline) -> ExecResult:
-        """Run a program in the guest and wait for its end.
+    def start(self, path: str, arguments: Sequence[str], deadline: Deadline) -> int:
+        """`guest-exec`: start a program in the guest, and return the number by which `ended` asks for it.
 
-        At most `replies.MAX_OUTPUT` bytes of each output stream are taken; more of it is OutcomeUnknown. When
-        `deadline` passes, OutcomeUnknown is raised and the program goes on.
+        Sent once. After OutcomeUnknown it may run.
         """
         command = {"path": path, "arg": list(arguments), "capture-output": True}
-        pid = self._channel.call("guest-exec", command, replies.process, deadline)
+        return self._channel.call("guest-exec", command, replies.process, deadline)
+
+    def ended(self, process: int, deadline: Deadline) -> ExecResult | None:
+        """`guest-exec-status`: how that program ended, or None while it runs. The agent tells it once only.
+
+        At most `replies.MAX_OUTPUT` bytes of each output stream are taken; more of it is OutcomeUnknown.
+        """
+        return self._channel.call("guest-exec-status", {"pid": process}, replies.ended, deadline)
+
+    def execute(self, path: str, arguments: Sequence[str], deadline: Deadline) -> ExecResult:
+        """Run a program in the guest and wait for its end: `start`, and `ended` again and again.
+
+        When `deadline` passes, OutcomeUnknown is raised and the program goes on.
+        """
+        process = self.start(path, arguments, deadline)
         try:
-            return self._wait_for(pid, deadline)
+            while (result := self.ended(process, deadline)) is None:
+                deadline.clock.sleep(min(POLL, deadline.remaining()))
         except CallError as error:
             raise OutcomeUnknown(f"{path} was started, and how it ended is not known: {error}") from error
+        return result
 
     def reset(self) -> None:
         """Drop the connection. The next call connects anew. Never raises."""
@@ -86,10 +101,3 @@ class GuestAgent:
     def close(self) -> None:
         """Drop the connection for good. Never raises."""
         self._channel.close()
-
-    def _wait_for(self, pid: int, deadline: Deadline) -> ExecResult:
-        while True:
-            result = self._channel.call("guest-exec-status", {"pid": pid}, replies.ended, deadline)
-            if result is not None:
-                return result
-            deadline.clock.sleep(min(POLL, deadline.remaining()))
