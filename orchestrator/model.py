@@ -57,7 +57,7 @@ class Consistency(StrEnum):
     APPLICATION = "application"  # the guest's hooks ran, and it was frozen through the cut
     FILESYSTEM = "filesystem"  # frozen through the cut, proven
     CRASH = "crash"  # there is a cut; that the guest was frozen through it is not proven
-    NONE = "none"  # there is no cut
+    NONE = "none"  # there is no cut, or nobody knows of one
 
 
 class Action(StrEnum):

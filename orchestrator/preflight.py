@@ -7,7 +7,7 @@ from orchestrator.clock import Deadline
 from orchestrator.errors import CommandDisabled, FrozenByOther, MachineHeld, QuiesceError, Rejected
 from orchestrator.model import AgentInfo, FreezeStatus, Health, Power
 from orchestrator.ports import Agent, Hypervisor
-from orchestrator.retrying import before_freeze
+from orchestrator.retrying import until_answered
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ def check_power(hypervisor: Hypervisor | None, deadline: Deadline) -> Power | No
     """
     if hypervisor is None:
         return None
-    power = before_freeze(deadline)(hypervisor.power, deadline)
+    power = until_answered(deadline)(hypervisor.power, deadline)
     if power is Power.MIGRATING:
         raise MachineHeld("the machine is migrating")
     if power is Power.OFF:
@@ -36,10 +36,10 @@ def check_agent(agent: Agent, mountpoints: tuple[str, ...], deadline: Deadline) 
 
     Raises FrozenByOther, CommandDisabled when a command that we need is missing or blocked, or CallError.
     """
-    before_freeze(deadline)(agent.sync, deadline)
+    until_answered(deadline)(agent.sync, deadline)
     # While frozen, the agent disables everything but thawing, so the status comes first.
     check_thawed(agent, deadline)
-    info = before_freeze(deadline)(agent.info, deadline)
+    info = until_answered(deadline)(agent.info, deadline)
     freeze = _FREEZE_LIST if mountpoints else _FREEZE
     missing = [command for command in (*_NEEDED, freeze) if command not in info.enabled]
     if missing:
@@ -52,7 +52,7 @@ def check_agent(agent: Agent, mountpoints: tuple[str, ...], deadline: Deadline) 
 
 def check_thawed(agent: Agent, deadline: Deadline) -> None:
     """Raise FrozenByOther when the agent says that the guest is frozen."""
-    if before_freeze(deadline)(agent.freeze_status, deadline) is FreezeStatus.FROZEN:
+    if until_answered(deadline)(agent.freeze_status, deadline) is FreezeStatus.FROZEN:
         raise FrozenByOther("the guest's file systems are already frozen, and not by a run of this journal")
 
 
@@ -70,6 +70,7 @@ def report(machine: str, hypervisor: Hypervisor | None, agent: Agent, deadline: 
     power = ask(lambda: check_power(hypervisor, deadline))
     if power is Power.PAUSED:
         problems.append("the machine is paused: its agent cannot answer. Resume it.")
+        return Health(machine, power, problems=tuple(problems))
     status = ask(lambda: agent.freeze_status(deadline))
     info = None if status is None else ask(lambda: check_agent(agent, (), deadline))
     filesystems = None if info is None else ask(lambda: agent.fsinfo(deadline))

@@ -5,7 +5,7 @@ before the freeze  free: nothing was changed yet, so a query that got no answer 
 the freeze         never: a second freeze could land after our thaw. There is no rule here, on purpose
 the cut            never: its name is asked for instead. There is no rule here, on purpose
 the thaw           until it is confirmed, or until the command's `thaw_timeout`
-after the thaw     the journal is tried again for a while: the guest does not wait for it any more
+after the thaw     a question about the cut, and the journal, are tried again for a while: no guest waits for them
 =================  ===================================================================================
 
 A rule stops *before* the sleep that would pass its deadline, not after it: tenacity's `stop_after_delay(10)` with
@@ -18,8 +18,8 @@ from orchestrator.clock import Deadline
 from orchestrator.errors import CallError, JournalUnavailable, Rejected
 
 
-def before_freeze(deadline: Deadline) -> Retrying:
-    """Repeat what got no answer until `deadline`. An answer that says no is final."""
+def until_answered(deadline: Deadline) -> Retrying:
+    """Repeat a question that got no answer until `deadline`. An answer that says no is final."""
     return _retrying(
         deadline,
         retry_if_exception(lambda error: isinstance(error, CallError) and not isinstance(error, Rejected)),

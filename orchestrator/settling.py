@@ -10,6 +10,7 @@ from orchestrator.model import Action, Outcome, Step, Target
 from orchestrator.policy import Verdict, outcome_of
 from orchestrator.ports import Driver, Plan
 from orchestrator.recorder import Recorder
+from orchestrator.retrying import until_answered
 
 
 def cut_is_settled(steps: Sequence[Step]) -> bool:
@@ -29,7 +30,7 @@ def settle_cut(driver: Driver, plan: Plan, recorder: Recorder, deadline: Deadlin
     """
     with suppress(CallError):
         with recorder.act(Action.VERIFY) as figures:
-            made = driver.happened(plan, deadline)
+            made = until_answered(deadline)(driver.happened, plan, deadline)
             figures["happened"] = made is not None
             figures["made"] = made
         if made is None:

@@ -55,9 +55,9 @@ class Command:
         return _describe(self._succeed(self._cut, plan, deadline))
 
     def happened(self, plan: Plan, deadline: Deadline) -> Mapping[str, Any] | None:
-        """Run `verify`. Raises OutcomeUnknown when there is none, or when it says neither yes nor no."""
+        """Run `verify`. Raises Rejected when there is none, OutcomeUnknown when it says neither yes nor no."""
         if not self._verify:
-            raise OutcomeUnknown(f"job {self._context.job} has no option 'verify' to tell whether the cut exists")
+            raise Rejected(f"job {self._context.job} has no option 'verify' to tell whether the cut exists")
         ended = run(self._verify, deadline, self._environment(plan))
         if ended.status not in (CUT_EXISTS, NO_CUT):
             raise OutcomeUnknown(f"{self._verify[0]} cannot tell whether the cut exists: {_how(ended)}")

@@ -16,7 +16,7 @@ from orchestrator.errors import (
     Rejected,
     Unreachable,
 )
-from orchestrator.retrying import after_thaw, before_freeze, until_confirmed
+from orchestrator.retrying import after_thaw, until_answered, until_confirmed
 from tests.fakes.clock import SteppedClock
 
 
@@ -37,7 +37,7 @@ class Calls:
 @pytest.mark.parametrize(
     ("rule", "repeated", "final"),
     [
-        (before_freeze, [Unreachable(), OutcomeUnknown()], [Rejected(), CommandDisabled(), JournalUnavailable()]),
+        (until_answered, [Unreachable(), OutcomeUnknown()], [Rejected(), CommandDisabled(), JournalUnavailable()]),
         (until_confirmed, [Unreachable(), OutcomeUnknown(), Rejected(), CommandDisabled()], [JournalUnavailable()]),
         (after_thaw, [JournalUnavailable()], [JournalMismatch(), Unreachable()]),
     ],
