@@ -1,0 +1,167 @@
+"""What goes wrong with the agent or with the cut: the guest is thawed, and nothing is called good that is not."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.gate import Gate
+from tests.acceptance.product import Product, outcomes, target
+from tests.lab import BareGuest, Guest, LibvirtGuest, wait_for
+
+pytest_plugins = ["tests.lab.fixtures"]
+pytestmark = pytest.mark.real
+
+
+def test_a_cut_that_hangs_is_killed_with_its_children(product: Product, guest: Guest, tmp_path: Path) -> None:
+    """How long the guest was frozen is told by an application in it."""
+    pids = tmp_path / "pids"
+    script = f"for _ in 1 2; do sh -c 'sleep 600 & echo $! >>{pids}; wait' & done; echo $$ >>{pids}; echo hangs; wait"
+    product.job("vm", cut=["/bin/sh", "-c", script], hold_limit="1s")
+    guest.start_stallmeter(threshold_ms=500)
+    begun = time.monotonic()
+    ended = product.run()
+    assert time.monotonic() - begun < 10
+    assert (ended.code, ended.run["state"]) == (1, "failed")
+    assert "was killed; it said: hangs" in ended.run["error"]
+    assert [*map(int, pids.read_text().split())] != []
+    assert [pid for pid in map(int, pids.read_text().split()) if running(pid)] == []
+    (stall,) = wait_for(guest.stalls, 10, "the stall to be noted")
+    assert 900 < stall.ms < 3000
+    assert not guest.fs_frozen()
+
+
+def running(pid: int) -> bool:
+    """Whether there is such a process, and not only what is left of it for its parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_a_cut_that_fails(product: Product, guest: Guest) -> None:
+    product.job("vm", cut=["/bin/sh", "-c", "echo the array is on fire >&2; exit 3"])
+    ended = product.run()
+    assert (ended.code, ended.run["state"], ended.run["consistency"]) == (1, "failed", "none")
+    assert "ended with status 3; it said: the array is on fire" in ended.run["error"]
+    assert "FAILED vm" in ended.err
+    assert "The guest is thawed. Next:" in ended.err
+    assert not guest.fs_frozen()
+
+
+@pytest.mark.parametrize(("quiesce", "code", "state"), [("required", 1, "failed"), ("preferred", 4, "done")])
+def test_a_guest_thawed_by_another_hand_is_noticed_by_the_count(
+    product: Product, guest: Guest, gate: Gate, quiesce: str, code: int, state: str
+) -> None:
+    product.job("vm", cut=gate.cut, quiesce=quiesce)
+    running = product.start("run", "job", "--json")
+    gate.wait_entered()
+    guest.thaw_by_hand("/data")
+    gate.open()
+    ended = running.wait()
+    assert (ended.code, ended.run["state"], ended.run["consistency"]) == (code, state, "crash")
+    assert "2 file systems were frozen, but the thaw found only 1 still frozen" in ended.run["error"]
+    assert "2 file systems were frozen" in ended.err
+    assert not guest.fs_frozen()
+
+
+def test_an_agent_that_dies_and_comes_back_frozen_is_thawed(product: Product, guest: Guest, gate: Gate) -> None:
+    product.job("vm", cut=gate.cut)
+    running = product.start("run", "job", "--json")
+    gate.wait_entered()
+    guest.kill_agent()
+    gate.open()
+    guest.start_agent()
+    ended = running.wait()
+    assert not guest.fs_frozen()
+    assert (ended.code, ended.run["state"], ended.run["consistency"]) == (0, "done", "filesystem")
+
+
+def test_an_agent_that_stays_away_leaves_a_stuck_guest(product: Product, vm: BareGuest, gate: Gate) -> None:
+    """Loud, first in every list, in nobody else's hands, and over only when a thaw is confirmed."""
+    product.job("vm", cut=gate.cut, thaw_timeout="1s")
+    running = product.start("run", "job", "--json")
+    gate.wait_entered()
+    vm.kill_agent()
+    gate.open()
+    ended = running.wait()
+    assert (ended.code, ended.run["state"]) == (3, "stuck")
+    assert "STUCK vm" in ended.err
+    assert "MAY STILL BE FROZEN" in ended.err
+    assert vm.fs_frozen()
+    assert "STUCK vm" in product("history").err
+    assert "STUCK vm" in product("show", ended.run["id"]).err
+
+    recovery = product("recover", "--json")
+    assert (recovery.code, [run["state"] for run in recovery.document]) == (3, ["stuck"])
+    refused = product.run()
+    assert (refused.code, refused.run["state"]) == (5, "refused")
+    assert ended.run["id"] in refused.run["error"]
+    assert product.states() == ["stuck", "refused"], "stuck ones first, though the other is newer"
+
+    vm.start_agent()
+    recovered = product("recover", "--json")
+    assert (recovered.code, [run["state"] for run in recovered.document]) == (0, ["recovered"])
+    assert not vm.fs_frozen()
+    assert product.states() == ["refused", "recovered"]
+
+
+def test_an_agent_that_is_mute_in_the_window_and_then_speaks(product: Product, guest: Guest, gate: Gate) -> None:
+    product.job("vm", cut=gate.cut)
+    running = product.start("run", "job", "--json")
+    gate.wait_entered()
+    guest.stop_agent()
+    gate.open()
+    guest.cont_agent()
+    ended = running.wait()
+    assert (ended.code, ended.run["state"]) == (0, "done")
+    assert not guest.fs_frozen()
+
+
+def test_a_freeze_that_is_not_answered_in_time_is_thawed(product: Product, vm: BareGuest) -> None:
+    """Its hook takes too long, so that the freeze lands after we gave up waiting for it."""
+    vm.shell("rm -f /run/lab/held; mkfifo /run/lab/held")
+    vm.restart_agent(hook="#!/bin/sh\n[ $1 = thaw ] || read -r _ </run/lab/held\n")
+    product.job("vm", cut=["/bin/true"], freeze_timeout="1s")
+    running = product.start("run", "job")
+    running.wait_said("action=freeze outcome=unknown")
+    vm.shell("echo >/run/lab/held")
+    assert running.wait().code == 1
+    (summary,) = product.history()
+    assert (summary["state"], summary["consistency"]) == ("failed", "none")
+    run = product("show", summary["id"], "--json").run
+    assert [outcome for action, outcome in outcomes(run) if action in {"freeze", "cut"}] == ["unknown", "failed"]
+    assert [step["figures"]["thawed"] for step in run["steps"] if step["action"] == "thaw" and step["figures"]] == [2]
+    assert not vm.fs_frozen()
+
+
+def test_without_an_answer_nothing_is_frozen(
+    product: Product, bare_guest: BareGuest, libvirt_guest: LibvirtGuest
+) -> None:
+    """An agent that is absent, on one machine, and one that is there and mute, on the other."""
+    product.machine("absent", libvirt_guest)
+    product.machine("mute", bare_guest)
+    product.job("*", cut=["/bin/true"])
+    libvirt_guest.kill_agent()
+    bare_guest.stop_agent()
+    ended = product.run()
+    bare_guest.cont_agent()
+    assert (ended.code, ended.run["state"], ended.run["consistency"]) == (1, "failed", "none")
+    for machine, guest in (("absent", libvirt_guest), ("mute", bare_guest)):
+        assert target(ended.run, machine)["state"] == "failed"
+        assert outcomes(ended.run, machine) == [("preflight", "failed")]
+        assert not guest.fs_frozen()
+        assert re.search(rf"^FAILED {machine}: .*(no|not) .*The guest was never frozen", ended.err, re.MULTILINE)
+
+
+def test_what_a_job_wants_decides_what_an_absent_agent_means(product: Product, vm: BareGuest) -> None:
+    vm.kill_agent()
+    product.job("vm", cut=["/bin/true"], quiesce="preferred")
+    preferred = product.run()
+    assert (preferred.code, preferred.run["state"], preferred.run["consistency"]) == (4, "done", "crash")
+    assert "DONE vm" in preferred.err
+    product.job("vm", cut=["/bin/true"], quiesce="off")
+    off = product.run()
+    assert (off.code, off.run["state"], off.run["consistency"], off.err) == (0, "done", "crash", "")
+    assert {"freeze", "thaw"}.isdisjoint(action for action, _ in outcomes(off.run))
