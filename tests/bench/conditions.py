@@ -76,7 +76,7 @@ class Bench:
             for contender in contenders:
                 sample = contender.turn()
                 samples[contender.name].append(sample)
-                self._say(f"{number + 1}/{self._rounds} {contender.name}: longest stall {sample.longest:.0f} ms")
+                self._say(f"{number + 1}/{self._rounds} {contender.name}: {sample.longest:.0f} ms")
         return samples
 
     def _configure(self, *guests: Guest) -> None:

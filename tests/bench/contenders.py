@@ -38,14 +38,16 @@ class Sample:
     longest: float
     #: The application's longest stall around the freeze.
     frozen: float
-    #: From the journal: the window, and the steps in it by their actions. Empty for the others.
+    #: Megabytes that the guest had still to write at the start, after a burst.
+    unwritten: float
+    #: From the journal: the window, and the steps in it by their actions. Nothing for the others.
     window: float | None = None
     steps: dict[str, float] = field(default_factory=dict)
 
     @property
-    def own(self) -> float | None:
-        """What the program itself took of the window: it is neither the agent's nor the hypervisor's."""
-        return None if self.window is None else self.window - sum(self.steps.values())
+    def own(self) -> float:
+        """What the program itself took of the window: neither the agent's nor the hypervisor's."""
+        return (self.window or 0.0) - sum(self.steps.values())
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,8 @@ def floor(guest: Guest) -> None:
 
 def _sample(felt: Felt, document: Document | None) -> Sample:
     if document is None:
-        return Sample(felt.seconds, felt.longest, felt.longest)
-    assert document["state"] == "done", document
+        return Sample(felt.seconds, felt.longest, felt.longest, felt.unwritten)
+    assert document.get("state") == "done", document
     assert document["consistency"] == "filesystem", document
     steps = {step["action"]: step for step in document["steps"] if step["outcome"] == "done"}
     begin = steps["freeze"]["monotonic"] - steps["freeze"]["duration_ms"] / 1000
@@ -101,6 +103,7 @@ def _sample(felt: Felt, document: Document | None) -> Sample:
         felt.seconds,
         felt.longest,
         felt.longest_within(begin, steps["confirm"]["monotonic"]),
+        felt.unwritten,
         document["window_ms"],
         {action: steps[action]["duration_ms"] for action in IN_WINDOW},
     )

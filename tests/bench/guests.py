@@ -28,18 +28,28 @@ SLOW = Spec(disks=(Disk("ext4", size_mb=512, throttle=20_000_000),), memory_mb=2
 class Felt:
     """What the application in the guest felt while something was done."""
 
-    seconds: float
+    #: On the host's monotonic clock.
+    begin: float
+    end: float
+    #: All that were noted, also before and after.
     stalls: tuple[Stall, ...]
     #: Add this to a time of the host's monotonic clock, in ms, to get the guest's.
     clock_offset: float
+    #: Megabytes that the guest had still to write when it began.
+    unwritten: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.end - self.begin
 
     @property
     def longest(self) -> float:
-        """Milliseconds of the longest stall; the meter's threshold when there was none."""
-        return max((stall.ms for stall in self.stalls), default=THRESHOLD)
+        """Milliseconds of the longest stall meanwhile."""
+        return self.longest_within(self.begin, self.end)
 
     def longest_within(self, begin: float, end: float) -> float:
-        """The longest of the stalls that touch a span of the host's monotonic clock, in seconds."""
+        """The longest of the stalls that touch a span of the host's monotonic clock; without any, the threshold."""
         first = begin * 1000 + self.clock_offset - CLOCK_ERROR
         last = end * 1000 + self.clock_offset + CLOCK_ERROR
         touching = [stall.ms for stall in self.stalls if stall.end_ms > first and stall.end_ms - stall.ms < last]
@@ -50,15 +60,13 @@ def listen(guest: Guest, act: Callable[[], T], burst: bool = False) -> tuple[T, 
     """Do something while the guest's application runs, after a burst of writes if wanted."""
     guest.start_stallmeter(threshold_ms=THRESHOLD)
     time.sleep(CALM)
-    if burst:
-        guest.dirty(BURST_MB)
+    unwritten = guest.dirty(BURST_MB) if burst else 0.0
     offset = min((_read_clock(guest) for _ in range(3)), key=lambda reading: reading[0])[1]
-    begun = time.monotonic()
+    begin = time.monotonic()
     result = act()
-    seconds = time.monotonic() - begun
+    end = time.monotonic()
     time.sleep(CALM)
-    stalls = [stall for stall in guest.stop_stallmeter() if stall.end_ms > begun * 1000 + offset]
-    return result, Felt(seconds, tuple(stalls), offset)
+    return result, Felt(begin, end, tuple(guest.stop_stallmeter()), offset, unwritten)
 
 
 def _read_clock(guest: Guest) -> tuple[float, float]:

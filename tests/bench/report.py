@@ -1,6 +1,6 @@
 """What was measured, as Markdown that can be read on a terminal too, and whether it is what was aimed at."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -37,27 +37,21 @@ class Results:
 
     def goals(self) -> list[Goal]:
         """What was aimed at. All figures are medians, and ratios of medians."""
-        idle = {name: median(_longest(samples)) for name, samples in self.idle.items()}
+        idle = {name: median(_frozen(samples)) for name, samples in self.idle.items()}
         peer = median(_longest(self.burst[PEER]))
         seconds = {name: median(sample.seconds for sample in samples) for name, samples in self.idle.items()}
-        flushed = [BURST[PreFlush.SYNC], BURST[PreFlush.GENTLE]]
-        ours = [sample.own for samples in (*self.idle.values(), *self.burst.values()) for sample in samples]
+        sync, gentle = self.burst[BURST[PreFlush.SYNC]], self.burst[BURST[PreFlush.GENTLE]]
+        ours = [
+            s.own for samples in (*self.idle.values(), *self.burst.values()) for s in samples if s.window is not None
+        ]
         return [
             Goal("idle: the stall on bare QEMU, of virsh's", 0.6, idle[BARE] / idle[PEER]),
             Goal("idle: the stall on bare QEMU, of the floor", 1.25, idle[BARE] / idle[BARE_FLOOR]),
             Goal("idle: the stall on libvirt, of virsh's", 0.9, idle[DOMAIN] / idle[PEER]),
-            *(
-                Goal(
-                    f"burst: the stall at the freeze, {name}, of virsh's", 0.1, median(_frozen(self.burst[name])) / peer
-                )
-                for name in flushed
-            ),
-            Goal(
-                "burst: the longest stall of the whole run, pre_flush = gentle, of virsh's",
-                0.4,
-                median(_longest(self.burst[BURST[PreFlush.GENTLE]])) / peer,
-            ),
-            Goal("the window less the agent's and the hypervisor's calls", 1, median(filter(None, ours)), " ms"),
+            Goal("burst: the stall at the freeze, pre_flush = sync, of virsh's", 0.1, median(_frozen(sync)) / peer),
+            Goal("burst: the stall at the freeze, pre_flush = gentle, of virsh's", 0.1, median(_frozen(gentle)) / peer),
+            Goal("burst: the longest stall, pre_flush = gentle, of virsh's", 0.4, median(_longest(gentle)) / peer),
+            Goal("the window less the agent's and the hypervisor's calls", 1, median(ours), " ms"),
             Goal("the whole `quiesce run` on libvirt, more than virsh", 0.6, seconds[DOMAIN] - seconds[PEER], " s"),
             Goal(f"`quiesce history`, {PAST} runs in the journal", 0.5, median(self.history), " s"),
         ]
@@ -70,36 +64,42 @@ class Results:
                 "## Goals",
                 goals,
                 "## An idle guest",
-                self._idle_table(),
+                _stalls(self.idle, {"of virsh": PEER, "of the floor": BARE_FLOOR}),
                 "## After a burst of 100 MB, on a disk of 20 MB/s",
-                self._burst_table(),
+                _stalls(self.burst, {"of virsh": PEER}),
+                "## The windows",
+                _windows(self.idle, self.burst),
                 "## From the shell",
                 f"`quiesce history` with {PAST} runs in the journal: {spread(self.history, 2)} s.",
             ]
         )
 
-    def _idle_table(self) -> str:
-        peer, floor = (median(_longest(self.idle[name])) for name in (PEER, BARE_FLOOR))
-        head = ["", "longest stall, ms", "of virsh", "of the floor", *_STEPS_HEAD, "command, s"]
-        rows = []
-        for name, samples in self.idle.items():
-            stall = median(_longest(samples))
-            ratios = [f"{stall / peer:.2f}", f"{stall / floor:.2f}"]
-            rows.append([name, spread(_longest(samples)), *ratios, *_steps(samples), spread(_seconds(samples), 2)])
-        return table(head, rows)
 
-    def _burst_table(self) -> str:
-        peer = median(_longest(self.burst[PEER]))
-        head = ["", "stall at the freeze, ms", "of virsh", "longest stall, ms", "of virsh", *_STEPS_HEAD, "command, s"]
-        rows = []
-        for name, samples in self.burst.items():
-            frozen, longest = _frozen(samples), _longest(samples)
-            stalls = [spread(frozen), f"{median(frozen) / peer:.2f}", spread(longest), f"{median(longest) / peer:.2f}"]
-            rows.append([name, *stalls, *_steps(samples), spread(_seconds(samples), 2)])
-        return table(head, rows)
+def _stalls(condition: Samples, measures: Mapping[str, str]) -> str:
+    """How long each contender's application stood still, beside some of the contenders."""
+    head = ["", "stall at the freeze, ms", *measures, "longest stall, ms", *measures, "unwritten, MB", "command, s"]
+    rows = []
+    for name, samples in condition.items():
+        row = [name]
+        for stalls in (_frozen, _longest):
+            ratios = (median(stalls(samples)) / median(stalls(condition[measure])) for measure in measures.values())
+            row += [spread(stalls(samples)), *(f"{ratio:.2f}" for ratio in ratios)]
+        row += [f"{median(sample.unwritten for sample in samples):.0f}", spread([s.seconds for s in samples], 2)]
+        rows.append(row)
+    return table(head, rows)
 
 
-_STEPS_HEAD = ["window, ms", *IN_WINDOW, "our own"]
+def _windows(*conditions: Samples) -> str:
+    """What the windows consisted of, by the journal."""
+    rows = []
+    for condition in conditions:
+        for name, samples in condition.items():
+            windows = [(sample.window, sample.own) for sample in samples if sample.window is not None]
+            if windows:
+                steps = [spread([sample.steps[step] for sample in samples], 1) for step in IN_WINDOW]
+                whole, own = zip(*windows, strict=True)
+                rows.append([name, spread(whole, 1), *steps, spread(own, 1)])
+    return table(["ms", "window", *IN_WINDOW, "our own"], rows)
 
 
 def _longest(samples: Iterable[Sample]) -> list[float]:
@@ -108,24 +108,6 @@ def _longest(samples: Iterable[Sample]) -> list[float]:
 
 def _frozen(samples: Iterable[Sample]) -> list[float]:
     return [sample.frozen for sample in samples]
-
-
-def _seconds(samples: Iterable[Sample]) -> list[float]:
-    return [sample.seconds for sample in samples]
-
-
-def _steps(samples: Sequence[Sample]) -> list[str]:
-    """The median window, and the median of each of its parts."""
-    parts: list[Callable[[Sample], float | None]] = [
-        lambda sample: sample.window,
-        *(lambda sample, step=step: sample.steps.get(step) for step in IN_WINDOW),
-        lambda sample: sample.own,
-    ]
-    shown = []
-    for part in parts:
-        known = [value for value in map(part, samples) if value is not None]
-        shown.append(f"{median(known):.1f}" if known else "")
-    return shown
 
 
 def spread(values: Sequence[float], digits: int = 0) -> str:
