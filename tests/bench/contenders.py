@@ -38,7 +38,7 @@ class Sample:
     longest: float
     #: The application's longest stall around the freeze.
     frozen: float
-    #: Megabytes that the guest had still to write at the start, after a burst.
+    #: Megabytes that the guest had still to write at the start.
     unwritten: float
     #: From the journal: the window, and the steps in it by their actions. Nothing for the others.
     window: float | None = None

@@ -60,7 +60,7 @@ def listen(guest: Guest, act: Callable[[], T], burst: bool = False) -> tuple[T, 
     """Do something while the guest's application runs, after a burst of writes if wanted."""
     guest.start_stallmeter(threshold_ms=THRESHOLD)
     time.sleep(CALM)
-    unwritten = guest.dirty(BURST_MB) if burst else 0.0
+    unwritten = guest.dirty(BURST_MB) if burst else guest.unwritten_mb()
     offset = min((_read_clock(guest) for _ in range(3)), key=lambda reading: reading[0])[1]
     begin = time.monotonic()
     result = act()
