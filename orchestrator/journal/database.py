@@ -5,7 +5,7 @@ its password and without what was stored, and gives the engine's own words for t
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from sqlalchemy import Connection, exc, make_url
 
@@ -38,11 +38,12 @@ class Database:
                 case "sqlite", "pysqlite" if parsed.database and parsed.database != ":memory:":
                     from orchestrator.journal import sqlite
 
-                    self._reader, self._writer = sqlite.engines(parsed, patience)
+                    self._reader, self._writer, self._turn = sqlite.engines(parsed, patience)
                 case "postgresql", "psycopg":
                     from orchestrator.journal import postgresql
 
                     self._reader, self._writer = postgresql.engines(parsed, patience)
+                    self._turn = nullcontext
                 case _:
                     raise ConfigError(f"a journal cannot be kept in {self.name}; {_EXAMPLES}")
 
@@ -58,7 +59,7 @@ class Database:
 
         Raises JournalError. When the commit's own answer was lost, the effect is unknown.
         """
-        with self._converting_errors(), self._writer.begin() as connection:
+        with self._converting_errors(), self._turn(), self._writer.begin() as connection:
             yield connection
 
     def close(self) -> None:

@@ -1,17 +1,22 @@
 """SQLite as the journal's engine: one file, on the disk when a commit returns."""
 
-from contextlib import suppress
+import errno
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
+Turn = Callable[[], AbstractContextManager[None]]
 
-def engines(url: URL, patience: int) -> tuple[Engine, Engine]:
-    """An engine for reading and one for writing, on the file that `url` names, which exists afterwards.
 
-    Raises OSError when the file cannot be made.
+def engines(url: URL, patience: int) -> tuple[Engine, Engine, Turn]:
+    """An engine for reading and one for writing, on the file that `url` names, and what a writer waits for.
+
+    The file exists afterwards. Raises OSError when it cannot be made.
     """
     assert url.database is not None
     _create(Path(url.database))
@@ -26,7 +31,24 @@ def engines(url: URL, patience: int) -> tuple[Engine, Engine]:
     event.listen(engine, "begin", _begin)
     # A reader sees one moment and waits for nobody. A writer takes its turn at once: one that began as a reader could
     # not wait for another writer, only fail.
-    return engine.execution_options(begin="BEGIN"), engine.execution_options(begin="BEGIN IMMEDIATE")
+    reader, writer = engine.execution_options(begin="BEGIN"), engine.execution_options(begin="BEGIN IMMEDIATE")
+    return reader, writer, _turns(patience)
+
+
+def _turns(patience: int) -> Turn:
+    """One turn after the other for the writers of this process: SQLite's waiting is a poll, in which one may starve."""
+    taken = threading.Lock()
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        if not taken.acquire(timeout=patience):
+            raise TimeoutError(errno.ETIMEDOUT, "other threads kept writing")
+        try:
+            yield
+        finally:
+            taken.release()
+
+    return turn
 
 
 def _create(path: Path) -> None:

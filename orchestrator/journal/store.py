@@ -10,7 +10,7 @@ from orchestrator.clock import Clock
 from orchestrator.errors import NotFound, Superseded
 from orchestrator.journal import rows, schema
 from orchestrator.journal.database import Database
-from orchestrator.journal.tables import runs, snapshots, steps, targets
+from orchestrator.journal.tables import holds_machine, runs, snapshots, steps, targets
 from orchestrator.model import Action, Owner, Run, State, Step, Target
 
 _NEWEST_FIRST = runs.c.started_at.desc(), runs.c.id.desc()
@@ -173,7 +173,7 @@ def _claim(connection: Connection, wanted: list[rows.Row]) -> dict[str, str]:
     while wanted:
         landed = set(connection.scalars(claim, wanted))
         wanted = [row for row in wanted if row["position"] not in landed]
-        busy = targets.c.machine.in_([row["machine"] for row in wanted]) & targets.c.state.in_(states.OPEN)
+        busy = targets.c.machine.in_([row["machine"] for row in wanted]) & holds_machine
         held = {row.machine: row.run_id for row in connection.execute(select(targets).where(busy))}
         refused = [_refused(row, held[row["machine"]]) for row in wanted if row["machine"] in held]
         if refused:
@@ -202,7 +202,7 @@ def _refused(row: rows.Row, holder: str) -> rows.Row:
 def _refuse_group(connection: Connection, run_id: str, holders: dict[str, str]) -> None:
     busy = ", ".join(f"{machine} is in run {holder}" for machine, holder in sorted(holders.items()))
     connection.execute(
-        update(targets).where(targets.c.run_id == run_id, targets.c.state.in_(states.OPEN)),
+        update(targets).where(targets.c.run_id == run_id, holds_machine),
         {"state": State.REFUSED, "error": f"the group is refused as a whole: {busy}"},
     )
 

@@ -7,8 +7,10 @@ import resource
 import shutil
 import sqlite3
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -166,6 +168,27 @@ def test_a_locked_file_can_be_read_and_is_not_waited_for(sqlite_url: str) -> Non
     assert journal.run("r1") == run
     other.close()
     journal.record(run, [a_step("db1")])
+    journal.close()
+
+
+def test_a_thread_that_does_not_end_its_writing_is_not_waited_for(sqlite_url: str) -> None:
+    journal = open_journal(sqlite_url)
+    run = journal.open_run(a_run("r1", "db1"))
+    writing, go_on = threading.Event(), threading.Event()
+
+    def hang(*_: Any) -> None:
+        writing.set()
+        go_on.wait(60)
+
+    with ThreadPoolExecutor(1) as pool, listening("before_cursor_execute", hang):
+        slow = pool.submit(journal.record, run, [a_step("db1", 1)])
+        assert writing.wait(60)
+        with pytest.raises(JournalUnavailable, match="other threads kept writing"):
+            journal.record(run, [a_step("db1", 2)])
+        go_on.set()
+        slow.result()
+    journal.record(run, [a_step("db1", 3)])
+    assert [step.figures["n"] for step in journal.run("r1").steps] == [1, 3]
     journal.close()
 
 
