@@ -1,8 +1,8 @@
 """What a cron expression means. Pure: text in, times out.
 
 Five fields as in crontab(5): minute, hour, day of the month, month, day of the week. Each is a list of `*`, a value
-or a range, and `*` and ranges may have a step. When both kinds of day are restricted, a day that fits either one
-will do. On top of that, a date that never comes is refused.
+or a range, and `*` and ranges may have a step. Where both kinds of day are given, a day that fits either one will do;
+but it must fit both when one of them begins with `*` (`*/2`). On top of that, a date that never comes is refused.
 """
 
 import re
@@ -70,6 +70,8 @@ class Cron:
     months: frozenset[int]
     #: Days of the week from 0, Monday, to 6, Sunday, as in ISO 8601 less one; None when it does not matter.
     weekdays: frozenset[int] | None
+    #: Whether a day must fit both kinds, where both are given.
+    both: bool = False
 
 
 def parse(expression: str) -> Cron:
@@ -78,7 +80,8 @@ def parse(expression: str) -> Cron:
     if len(texts) != len(_FIELDS):
         raise ValueError(f"it has {len(texts)} fields and not 5")
     minutes, hours, days, months, weekdays = (field.values(text) for field, text in zip(_FIELDS, texts, strict=True))
-    if texts[4] == "*" and min(days) > max(_LONGEST_MONTH[month] for month in months):
+    both = texts[2].startswith("*") or texts[4].startswith("*")
+    if both and min(days) > max(_LONGEST_MONTH[month] for month in months):
         raise ValueError("it names a date that never comes")
     return Cron(
         minutes=minutes,
@@ -86,4 +89,5 @@ def parse(expression: str) -> Cron:
         days=None if texts[2] == "*" else days,
         months=months,
         weekdays=None if texts[4] == "*" else frozenset((day - 1) % 7 for day in weekdays),
+        both=both,
     )
