@@ -5,11 +5,14 @@ Rooms are imported where they are needed: `quiesce history` should not wait for 
 
 import atexit
 import gc
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TextIO, cast
 
 from orchestrator import drivers, owner
 from orchestrator.cli import make_app
+from orchestrator.cli.streams import Stream
 from orchestrator.clock import Clock, Stop, SystemClock
 from orchestrator.model import Job, Machine
 from orchestrator.ports import Agent, Driver, DriverContext, Hypervisor
@@ -55,7 +58,20 @@ class Wiring:
     def serve(self, path: Path, stop: Stop) -> None:
         from orchestrator.scheduler import Scheduler
 
+        _log_to_standard_error()
         Scheduler(self.service(path), SystemClock()).serve(stop)
+
+
+def _log_to_standard_error() -> None:
+    """Standard output is for results. Values are shown as Python's literals: what a guest said stays on its line."""
+    import structlog
+
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    line = structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"])
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, stamp, line],
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, Stream(sys.stderr))),
+    )
 
 
 class RealConnections:

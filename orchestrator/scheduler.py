@@ -5,6 +5,8 @@ memory of what ran. (Its SQL job store deletes a schedule that it cannot unpickl
 """
 
 import threading
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -22,6 +24,8 @@ from orchestrator.service import Service
 
 #: Seconds between two sweeps for runs of dead processes and stuck guests.
 _RECOVERY_EVERY = 60
+#: How many runs of a job are looked at for its newest: stuck ones are listed first, however old they are.
+_LOOK_BACK = 100
 #: Seconds by which a run may begin late, e.g. while the host was suspended; later it is left out.
 _GRACE = 3600
 
@@ -45,7 +49,7 @@ class Scheduler:
         scheduler = BackgroundScheduler(job_defaults={"coalesce": True, "misfire_grace_time": _GRACE})
         scheduler.add_executor(ThreadPoolExecutor(max(1, len(scheduled)) + 1))  # no job waits for another one
         for job in scheduled:
-            scheduler.add_job(self._run, trigger(job), args=[job.name], id=f"job {job.name}")
+            scheduler.add_job(self._run, trigger(job), args=[job.name], id=f"job {job.name}", **self._first_time(job))
         scheduler.add_job(self._recover, IntervalTrigger(seconds=_RECOVERY_EVERY), id="recovery")
         stopped = threading.Event()
         with stop.calling(stopped.set):
@@ -56,6 +60,12 @@ class Scheduler:
         log.info("stopping: nothing new begins, open windows close")
         scheduler.shutdown(wait=True)
         log.info("stopped")
+
+    def _first_time(self, job: Job) -> dict[str, datetime]:
+        if job.every is None:
+            return {}
+        runs = self._service.history(_LOOK_BACK, job=job.name)
+        return {"next_run_time": due(job.every, [run.started_at for run in runs], self._clock.now())}
 
     def _run(self, job: str) -> None:
         try:
@@ -76,6 +86,14 @@ class Scheduler:
             _tell(run)
 
 
+def due(every: float, runs: Sequence[datetime], now: datetime) -> datetime:
+    """When a job is due first that began at those times: a restart of the daemon does not put it off.
+
+    One that is overdue, or has never run, is due now.
+    """
+    return max([now, *(begun + timedelta(seconds=every) for begun in sorted(runs)[-1:])])
+
+
 def trigger(job: Job) -> BaseTrigger:
     """When the job is due, for APScheduler, in the host's time zone."""
     if job.every is not None:
@@ -83,9 +101,10 @@ def trigger(job: Job) -> BaseTrigger:
     assert job.schedule is not None
     times = cron.parse(job.schedule)
     fixed = {"minute": _listed(times.minutes), "hour": _listed(times.hours), "month": _listed(times.months)}
-    days = {"day": times.days, "day_of_week": times.weekdays}
-    # APScheduler wants all its fields to fit; cron wants one of the two kinds of day.
-    alternatives = [{name: _listed(values)} for name, values in days.items() if values is not None] or [{}]
+    kinds = {"day": times.days, "day_of_week": times.weekdays}
+    days = {name: _listed(values) for name, values in kinds.items() if values is not None}
+    # APScheduler wants all its fields to fit, cron often one of the two kinds of day.
+    alternatives = [days] if times.both or not days else [{name: values} for name, values in days.items()]
     triggers = [CronTrigger(**fixed, **day) for day in alternatives]
     return triggers[0] if len(triggers) == 1 else OrTrigger(triggers)
 

@@ -61,22 +61,26 @@ class Running:
             # Its own session: a script that it leaves behind is not the test's, and a signal to it not ours.
             start_new_session=True,
         )
-        self._said = ""
+        out, err = self._process.stdout, self._process.stderr
+        assert out is not None
+        assert err is not None
+        self._out, self._err = out, err
+        #: What was read already.
+        self._said = {out: "", err: ""}
 
     @property
     def alive(self) -> bool:
         return self._process.poll() is None
 
     def wait_said(self, text: str, timeout: float = PATIENCE) -> None:
-        """Wait until it has said that on standard output."""
+        """Wait until it has said that, on standard output or standard error."""
         deadline = time.monotonic() + timeout
-        pipe = self._process.stdout
-        assert pipe is not None
-        while text not in self._said:
-            ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
-            chunk = os.read(pipe.fileno(), 65536).decode() if ready else ""
-            assert chunk, f"it never said {text!r}, but: {self._said}"
-            self._said += chunk
+        while not any(text in said for said in self._said.values()):
+            ready, _, _ = select.select(list(self._said), [], [], max(0.0, deadline - time.monotonic()))
+            chunks = {pipe: os.read(pipe.fileno(), 65536).decode() for pipe in ready}
+            assert any(chunks.values()), f"it never said {text!r}, but: {[*self._said.values()]}"
+            for pipe, chunk in chunks.items():
+                self._said[pipe] += chunk
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -90,15 +94,14 @@ class Running:
             self._process.kill()
             out, err = self._process.communicate()
             raise AssertionError(f"no end after {timeout:g} s\n{out}\n{err}") from None
-        return Ended(self._process.returncode, self._said + out, err)
+        return Ended(self._process.returncode, self._said[self._out] + out, self._said[self._err] + err)
 
     def end(self) -> None:
         """Kill it if it is there, and let go of its output."""
         self._process.kill()
         self._process.wait()
-        for stream in (self._process.stdout, self._process.stderr):
-            if stream is not None:
-                stream.close()
+        self._out.close()
+        self._err.close()
 
 
 class Product:

@@ -1,0 +1,66 @@
+"""The daemon: recovers, runs what is due, and ends without leaving a window open."""
+
+import signal
+
+import pytest
+
+from tests.acceptance.gate import Gate
+from tests.acceptance.product import Product
+from tests.lab import Guest, wait_for
+
+pytest_plugins = ["tests.lab.fixtures"]
+pytestmark = pytest.mark.real
+
+
+def test_it_runs_what_is_due_until_it_is_asked_to_stop(product: Product, vm: Guest) -> None:
+    product.job("vm", cut=["/bin/true"], every="1s")
+    product.job("vm", name="never", cut=["/bin/false"], schedule="0 0 29 2 *")
+    serving = product.start("serve", "--json")
+    wait_for(lambda: product.states()[:2] == ["done", "done"] or None, 20, "two runs", poll=0.2)
+    serving.send(signal.SIGTERM)
+    ended = serving.wait()
+    assert (ended.code, ended.document) == (0, {"stopped": True})
+    assert "event='run ended' run='" in ended.err
+    assert {(run["job"], run["trigger"], run["state"]) for run in product.history()} == {("job", "schedule", "done")}
+    assert not vm.fs_frozen()
+
+
+def test_it_lets_an_open_window_close(product: Product, vm: Guest, gate: Gate) -> None:
+    product.job("vm", cut=gate.cut, every="7d")  # due now, because it has never run
+    serving = product.start("serve")
+    gate.wait_entered()
+    serving.send(signal.SIGTERM)
+    serving.wait_said("stopping")
+    assert serving.alive
+    assert vm.fs_frozen()
+    gate.open()
+    ended = serving.wait()
+    assert ended.code == 0
+    assert not vm.fs_frozen()
+    assert [(run["state"], run["consistency"]) for run in product.history()] == [("done", "filesystem")]
+
+
+def test_it_recovers_first_and_takes_no_notice_of_what_it_cannot_run(product: Product, vm: Guest, gate: Gate) -> None:
+    product.job("vm", cut=gate.cut)
+    killed = product.start("run", "job")
+    gate.wait_entered()
+    killed.send(signal.SIGKILL)
+    killed.wait()
+    product.job("vm", name="broken", cut=["/nowhere/program"], every="1s")
+    serving = product.start("serve")
+    wait_for(lambda: not vm.fs_frozen(), 20, "the thaw")
+    wait_for(lambda: product.states().count("failed") or None, 30, "a run that fails", poll=0.2)
+    assert serving.alive
+    serving.send(signal.SIGINT)
+    assert serving.wait().code == 0
+    assert product.history("--job", "job")[0]["state"] == "recovered"
+
+
+def test_a_journal_that_cannot_be_used_ends_it_at_once(product: Product) -> None:
+    product.table("machines.vm", agent="unix:/nowhere")
+    product.job("vm", cut=["/bin/true"], every="1s")
+    product.journal = product.folder
+    product.table("machines.vm", agent="unix:/nowhere")
+    ended = product("serve")
+    assert (ended.code, ended.out) == (1, "")
+    assert f"sqlite:///{product.folder}" in ended.err
