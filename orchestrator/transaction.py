@@ -85,11 +85,11 @@ class Transaction:
             lane.driver.prepare(lane.plan, deadline)
 
     def _flush(self, lane: Lane) -> None:
-        if not lane.freezes or self._job.pre_flush is PreFlush.OFF:
+        if not lane.freezes or self._job.pre_flush is PreFlush.OFF or self._stop.requested:
             return
         # What the flush did not write back, the freeze will: slower, and just as consistent.
         with suppress(CallError), lane.recorder.act(Action.FLUSH) as figures:
-            figures |= write_back(lane.agent, self._job.pre_flush, Deadline.after(self._clock, _FLUSH))
+            figures |= write_back(lane.agent, self._job.pre_flush, Deadline.after(self._clock, _FLUSH), self._stop)
 
     def _commit_intents(self) -> None:
         """Afterwards the journal knows all that the window is about to do."""
