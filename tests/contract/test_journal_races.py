@@ -77,6 +77,30 @@ def test_of_several_processes_exactly_one_gets_a_machine(url: str, group: bool) 
         assert len(won) == 1 or not group
 
 
+def append_steps(url: str, machine: str, barrier: Any) -> None:
+    """Record steps of that machine, all in the same run, while other processes do so too."""
+    journal = open_journal(url)
+    run = journal.run("r1")
+    barrier.wait()
+    for number in range(40):
+        journal.record(run, [a_step(machine, number)])
+    journal.close()
+
+
+def test_steps_of_several_processes_all_arrive(url: str, journal: SqlJournal) -> None:
+    machines = ["db1", "db2", "db3"]
+    journal.open_run(a_run("r1", *machines))
+    barrier = PROCESSES.Barrier(len(machines))
+    processes = [PROCESSES.Process(target=append_steps, args=(url, machine, barrier)) for machine in machines]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * len(machines)
+    for machine in machines:
+        assert [step.figures["n"] for step in journal.run("r1").steps_of(machine)] == list(range(40))
+
+
 # Threads
 
 
