@@ -1,11 +1,12 @@
-"""Settle what a dead process left open, by the transaction's own steps: ask, thaw, verify the cut, close.
+"""Settle what nobody works on any more, by the transaction's own steps: ask, thaw, verify the cut, close.
 
 Everything here may be killed at any point and run again: a run stays open until its targets are moved, and each step
 finds the world as it is.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing, suppress
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -25,8 +26,35 @@ _VERIFY = 30.0
 _STUCK = 10.0
 
 
+class InHand:
+    """The runs that this process works on now. One that is its own and not among them was given up."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs: set[str] = set()
+
+    def __contains__(self, run_id: str) -> bool:
+        return run_id in self._runs
+
+    @contextmanager
+    def taking(self, run_id: str) -> Iterator[None]:
+        """Within the `with`, the run is in hand. Raises Superseded when it is already."""
+        with self._lock:
+            if run_id in self._runs:
+                raise Superseded(f"run {run_id} is worked on already")
+            self._runs.add(run_id)
+        try:
+            yield
+        finally:
+            self._runs.remove(run_id)
+
+
+#: Of the whole process, like the owner of a run.
+in_hand = InHand()
+
+
 class Recovery:
-    """Takes over the open runs of processes that are gone, and the stuck ones."""
+    """Takes over the open runs on which nobody works any more, and the stuck ones."""
 
     def __init__(
         self,
@@ -58,37 +86,45 @@ class Recovery:
 
         Raises JournalError; Superseded when another process was faster, or the run ended by itself meanwhile.
         """
-        run = self._journal.take_over(run, self._owner)
-        opened = [target for target in run.targets if target.state in OPEN]
-        tasks = [Task(self._clock, f"recover {t.machine.name}", partial(self._settle, run, t)) for t in opened]
-        for task in tasks:
-            task.join()
-        for task in tasks:
-            task.result()
-        return self._journal.run(run.id)
+        lost = "its process died" if self._is_gone(run.owner) else "its process gave it up"
+        with in_hand.taking(run.id):
+            run = self._journal.take_over(run, self._owner)
+            opened = [target for target in run.targets if target.state in OPEN]
+            settle = partial(self._settle, run, lost)
+            tasks = [Task(self._clock, f"recover {t.machine.name}", partial(settle, t)) for t in opened]
+            for task in tasks:
+                task.join()
+            for task in tasks:
+                task.result()
+            return self._journal.run(run.id)
 
     def is_abandoned(self, run: Run) -> bool:
-        """Whether an open run is for the next one who comes: stuck, or its process is gone."""
-        return run.state is State.STUCK or self._is_gone(run.owner)
+        """Whether an open run is for the next one who comes: its process is gone or gave it up, as we do when the
+        journal is away, or nothing of it is open but what is stuck.
+        """
+        if run.id in in_hand:
+            return False
+        stuck = all(target.state is State.STUCK for target in run.targets if target.state in OPEN)
+        return stuck or run.owner == self._owner or self._is_gone(run.owner)
 
     def _settle_unless_settled(self, run: Run) -> Run | None:
         with suppress(Superseded):
             return self.settle(run)
         return None
 
-    def _settle(self, run: Run, target: Target) -> None:
+    def _settle(self, run: Run, lost: str, target: Target) -> None:
         before = run.steps_of(target.machine.name)
         recorder = Recorder(target.machine.name, self._clock, self._observer)
         for action in _dangling(before):
-            recorder.conclude(action, Outcome.UNKNOWN, "its process died")
+            recorder.conclude(action, Outcome.UNKNOWN, lost)
         if freeze_may_hold(before):
             self._thaw(run, target, before, recorder)
         self._settle_cut(run, target, before, recorder)
         steps = (*before, *recorder.steps)
         verdict = judge(run.job.quiesce if run.job else Quiesce.OFF, steps)
         if verdict.state is not State.STUCK:
-            interrupted = "interrupted: its process died"
-            why = f"{interrupted}; {verdict.error}" if verdict.error else interrupted
+            ended = "its thaw was confirmed only later" if target.state is State.STUCK else f"interrupted: {lost}"
+            why = f"{ended}; {verdict.error}" if verdict.error else ended
             verdict = replace(verdict, state=State.RECOVERED, error=why)
         if verdict.state is target.state:
             self._record(run, recorder)

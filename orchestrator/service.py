@@ -11,7 +11,7 @@ from orchestrator.model import Action, Health, Job, Machine, Owner, Run, State, 
 from orchestrator.ports import Agent, Connections, Journal, Observer
 from orchestrator.preflight import check_thawed, report
 from orchestrator.recorder import Recorder
-from orchestrator.recovery import Recovery
+from orchestrator.recovery import Recovery, in_hand
 from orchestrator.states import OPEN
 from orchestrator.thawing import thaw_until_confirmed
 from orchestrator.transaction import Transaction
@@ -62,7 +62,7 @@ class Service:
         names = spec.machines if machine is None else (machine,)
         self.recover()
         run = self._new_run(spec, trigger, tuple(Target(self._machine(name)) for name in names))
-        with ExitStack() as stack:
+        with in_hand.taking(run.id), ExitStack() as stack:
             # A driver that does not fit the machine is the user's mistake, so it is found before the run exists.
             lanes = [self._lane(run, spec, target, observer, stack) for target in run.targets]
             run = self._journal.open_run(run)
@@ -91,14 +91,15 @@ class Service:
         with closing(self._connections.agent(spec)) as agent:
             if not force:
                 check_thawed(agent, Deadline.after(self._clock, _CHECK))
-            return self._thaw_by_hand(spec, agent, observer)
+            run = self._new_run(None, Trigger.THAW, (Target(spec),))
+            with in_hand.taking(run.id):
+                return self._thaw_by_hand(self._journal.open_run(run), agent, observer)
 
-    def _thaw_by_hand(self, machine: Machine, agent: Agent, observer: Observer | None) -> Run:
-        run = self._journal.open_run(self._new_run(None, Trigger.THAW, (Target(machine),)))
-        target = run.target(machine.name)
+    def _thaw_by_hand(self, run: Run, agent: Agent, observer: Observer | None) -> Run:
+        [target] = run.targets
         if target.state is State.REFUSED:
             return run
-        recorder = Recorder(machine.name, self._clock, observer)
+        recorder = Recorder(target.machine.name, self._clock, observer)
         recorder.intend(Action.THAW)
         target = replace(target, state=State.RUNNING)
         intents = recorder.unjournaled()
