@@ -6,15 +6,10 @@ import psycopg
 from psycopg.abc import PQGen
 from sqlalchemy import URL, Engine, create_engine, event
 
-from orchestrator.journal.tables import holds_machine, one_open_run
-
 T = TypeVar("T")
 
 #: Seconds that the server gets to end a statement by itself before we stop listening to it.
 _GRACE = 1
-
-# Said here, because the very name of this option loads the dialect, which no journal on SQLite needs.
-one_open_run.dialect_kwargs["postgresql_where"] = holds_machine
 
 
 def engines(url: URL, patience: int) -> tuple[Engine, Engine]:

@@ -140,7 +140,13 @@ holds_machine = targets.c.state.in_(
 )
 
 #: Law 8. A target that is turned away is `refused` from the start and so never enters this index.
-one_open_run = Index("targets_open_machine", targets.c.machine, unique=True, sqlite_where=holds_machine)
+Index(
+    "targets_open_machine",
+    targets.c.machine,
+    unique=True,
+    postgresql_where=holds_machine,
+    sqlite_where=holds_machine,
+)
 
 steps = Table(
     "steps",
