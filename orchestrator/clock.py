@@ -116,6 +116,11 @@ class Task(Generic[T]):
         while not self.wait(Deadline.after(self._clock, 3600)):
             pass
 
+    @property
+    def error(self) -> BaseException | None:
+        """What the work raised, if it has ended so."""
+        return self._error
+
     def result(self) -> T:
         """What the work returned. Call it only after `wait` said True. Raises what the work raised."""
         if self._error is not None:

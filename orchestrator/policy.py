@@ -111,7 +111,7 @@ def exit_code(run: Run) -> int:
             return 0 if wanted or run.consistency in {Consistency.APPLICATION, Consistency.FILESYSTEM} else 4
         case State.REFUSED:
             return 5
-        case State.STUCK:
+        case State.STUCK | State.RUNNING:  # running: in the hands of another process, which took it over
             return 3
         case _:
             return 1

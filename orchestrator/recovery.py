@@ -16,7 +16,7 @@ from orchestrator.model import Action, Outcome, Owner, Quiesce, Run, State, Step
 from orchestrator.policy import freeze_may_hold, judge, outcome_of
 from orchestrator.ports import Connections, Journal, Observer
 from orchestrator.recorder import Recorder
-from orchestrator.settling import cut_is_settled, discard, settle_cut, settled
+from orchestrator.settling import cut_is_settled, discard, results, saying_how_the_guest_is, settle_cut, settled
 from orchestrator.states import OPEN
 from orchestrator.thawing import thaw_until_confirmed
 
@@ -77,9 +77,7 @@ class Recovery:
         """
         abandoned = [run for run in self._journal.open_runs() if self.is_abandoned(run)]
         tasks = [Task(self._clock, f"recover {run.id}", partial(self._settle_unless_settled, run)) for run in abandoned]
-        for task in tasks:
-            task.join()
-        return tuple(run for task in tasks if (run := task.result()) is not None)
+        return tuple(run for run in results(tasks) if run is not None)
 
     def settle(self, run: Run) -> Run:
         """Settle one open run, whoever owns it, and return it as it is now.
@@ -92,10 +90,7 @@ class Recovery:
             opened = [target for target in run.targets if target.state in OPEN]
             settle = partial(self._settle, run, lost)
             tasks = [Task(self._clock, f"recover {t.machine.name}", partial(settle, t)) for t in opened]
-            for task in tasks:
-                task.join()
-            for task in tasks:
-                task.result()
+            results(tasks)
             return self._journal.run(run.id)
 
     def is_abandoned(self, run: Run) -> bool:
@@ -115,11 +110,15 @@ class Recovery:
     def _settle(self, run: Run, lost: str, target: Target) -> None:
         before = run.steps_of(target.machine.name)
         recorder = Recorder(target.machine.name, self._clock, self._observer)
-        for action in _dangling(before):
-            recorder.conclude(action, Outcome.UNKNOWN, lost)
-        if freeze_may_hold(before):
-            self._thaw(run, target, before, recorder)
-        self._settle_cut(run, target, before, recorder)
+        with saying_how_the_guest_is(target.machine.name, lambda: (*before, *recorder.steps)):
+            for action in _dangling(before):
+                recorder.conclude(action, Outcome.UNKNOWN, lost)
+            if freeze_may_hold(before):
+                self._thaw(run, target, before, recorder)
+            self._settle_cut(run, target, before, recorder)
+            self._close(run, lost, target, before, recorder)
+
+    def _close(self, run: Run, lost: str, target: Target, before: Sequence[Step], recorder: Recorder) -> None:
         steps = (*before, *recorder.steps)
         verdict = judge(run.job.quiesce if run.job else Quiesce.OFF, steps)
         if verdict.state is not State.STUCK:

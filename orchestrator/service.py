@@ -2,16 +2,18 @@
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 
 from orchestrator.clock import Clock, Deadline, Stop, Task
-from orchestrator.errors import CallError, MachineBusy, NotFound
+from orchestrator.errors import CallError, MachineBusy, NotFound, Superseded
 from orchestrator.model import Action, Health, Job, Machine, Owner, Run, State, Target, Trigger
 from orchestrator.ports import Agent, Connections, Journal, Observer
 from orchestrator.preflight import check_thawed, report
 from orchestrator.recorder import Recorder
 from orchestrator.recovery import Recovery, in_hand
+from orchestrator.retrying import after_thaw
+from orchestrator.settling import results, saying_how_the_guest_is
 from orchestrator.states import OPEN
 from orchestrator.thawing import thaw_until_confirmed
 from orchestrator.transaction import Transaction
@@ -21,6 +23,8 @@ from orchestrator.window import Lane
 _CHECK = 10.0
 #: Seconds for which a thaw by hand is tried.
 _THAW = 60.0
+#: Seconds, after that, for the journal to come back.
+_JOURNAL = 30.0
 
 
 class Service:
@@ -67,7 +71,8 @@ class Service:
             lanes = [self._lane(run, spec, target, observer, stack) for target in run.targets]
             run = self._journal.open_run(run)
             lanes = [lane for lane in lanes if run.target(lane.machine).state in OPEN]
-            self._transact(run, spec, lanes, stop or Stop())
+            with suppress(Superseded):  # Another process has settled some of it, and the journal says how.
+                self._transact(run, spec, lanes, stop or Stop())
         return self._journal.run(run.id)
 
     def recover(self, observer: Observer | None = None) -> tuple[Run, ...]:
@@ -87,7 +92,9 @@ class Service:
             if machine in {t.machine.name for t in run.targets if t.state in OPEN}:
                 if not recovery.is_abandoned(run):
                     raise MachineBusy(f"{machine} is held by the living run {run.id} ({run.owner})")
-                return recovery.settle(run)
+                with suppress(Superseded):  # Another process was faster.
+                    recovery.settle(run)
+                return self._journal.run(run.id)
         with closing(self._connections.agent(spec)) as agent:
             if not force:
                 check_thawed(agent, Deadline.after(self._clock, _CHECK))
@@ -110,7 +117,8 @@ class Service:
             target = replace(target, state=State.DONE)
         except CallError as error:
             target = replace(target, state=State.STUCK, error=str(error))
-        self._journal.move(run, target, recorder.unjournaled())
+        with saying_how_the_guest_is(target.machine.name, lambda: recorder.steps), suppress(Superseded):
+            after_thaw(Deadline.after(self._clock, _JOURNAL))(self._journal.move, run, target, recorder.unjournaled())
         return self._journal.run(run.id)
 
     def check(self, machine: str) -> Health:
@@ -138,10 +146,7 @@ class Service:
         windows = [lanes] if job.group else [[lane] for lane in lanes]
         transactions = [Transaction(run, job, window, self._journal, self._clock, stop) for window in windows if window]
         tasks = [Task(self._clock, f"run {run.id}", transaction.execute) for transaction in transactions]
-        for task in tasks:
-            task.join()
-        for task in tasks:
-            task.result()
+        results(tasks)
 
     def _lane(self, run: Run, job: Job, target: Target, observer: Observer | None, stack: ExitStack) -> Lane:
         hypervisor = self._connections.hypervisor(target.machine)

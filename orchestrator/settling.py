@@ -1,16 +1,19 @@
 """How a target ends: what became of its cut, and what the journal says about it."""
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from typing import TypeVar
 
-from orchestrator.clock import Deadline
-from orchestrator.errors import CallError
+from orchestrator.clock import Deadline, Task
+from orchestrator.errors import CallError, JournalError, StuckUnjournaled, Superseded
 from orchestrator.model import Action, Outcome, Step, Target
-from orchestrator.policy import Verdict, outcome_of
+from orchestrator.policy import Verdict, freeze_may_hold, outcome_of
 from orchestrator.ports import Driver, Plan
 from orchestrator.recorder import Recorder
 from orchestrator.retrying import until_answered
+
+T = TypeVar("T")
 
 
 def cut_is_settled(steps: Sequence[Step]) -> bool:
@@ -60,3 +63,33 @@ def settled(target: Target, verdict: Verdict, snapshot: str, steps: Sequence[Ste
         error=verdict.error,
         snapshot=None if made is None else {"name": snapshot, **made},
     )
+
+
+@contextmanager
+def saying_how_the_guest_is(machine: str, steps: Callable[[], Sequence[Step]]) -> Iterator[None]:
+    """Within the `with`, an error of the journal says what the journal was not told: StuckUnjournaled when the guest
+    may still be frozen. Superseded stays as it is: who took the run over looks after the guest.
+    """
+    try:
+        yield
+    except Superseded:
+        raise
+    except JournalError as error:
+        if freeze_may_hold(steps()):
+            raise StuckUnjournaled(f"{error}; {machine} may still be frozen") from error
+        raise type(error)(f"{error}; {machine} is thawed") from error
+
+
+def results(tasks: Sequence[Task[T]]) -> list[T]:
+    """What all the tasks returned, once they have ended. Raises the gravest of their errors."""
+    for task in tasks:
+        task.join()
+    errors = [task.error for task in tasks if task.error is not None]
+    if errors:
+        raise gravest(errors)
+    return [task.result() for task in tasks]
+
+
+def gravest(errors: Sequence[BaseException]) -> BaseException:
+    """The first error, but before all others one that tells of a guest that may be frozen."""
+    return max(errors, key=lambda error: isinstance(error, StuckUnjournaled))

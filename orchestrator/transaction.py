@@ -11,12 +11,10 @@ from functools import partial
 from orchestrator.clock import Clock, Deadline, Stop
 from orchestrator.errors import (
     CallError,
-    JournalUnavailable,
     MachineHeld,
     OutcomeUnknown,
     QuiesceError,
     Refused,
-    StuckUnjournaled,
 )
 from orchestrator.flush import write_back
 from orchestrator.model import Action, Job, Outcome, Power, PreFlush, Quiesce, Run, State, Target
@@ -24,7 +22,15 @@ from orchestrator.policy import freeze_may_hold, judge
 from orchestrator.ports import Journal
 from orchestrator.preflight import check_agent, check_power, check_thawed
 from orchestrator.retrying import after_thaw
-from orchestrator.settling import cut_is_settled, discard, settle_cut, settled
+from orchestrator.settling import (
+    cut_is_settled,
+    discard,
+    gravest,
+    results,
+    saying_how_the_guest_is,
+    settle_cut,
+    settled,
+)
 from orchestrator.window import Lane, Window
 
 #: Seconds for a machine to answer the pre-flight, for the driver's preparation, and for the flush of dirty pages.
@@ -135,15 +141,12 @@ class Transaction:
             self._move(lane, replace(lane.target, state=state, error=why))
 
     def _each(self, work: Callable[[Lane], None]) -> None:
-        """Do `work` for all machines at once, and raise the first machine's error."""
+        """Do `work` for all machines at once, and raise the gravest error."""
         tasks = [lane.start(self._clock, work.__name__, self._attempt, work) for lane in self._lanes]
-        for task in tasks:
-            task.join()
-        for task in tasks:
-            task.result()
-        for lane in self._lanes:
-            if lane.error is not None:
-                raise lane.error
+        results(tasks)
+        errors = [lane.error for lane in self._lanes if lane.error is not None]
+        if errors:
+            raise gravest(errors)
 
     def _attempt(self, lane: Lane, work: Callable[[Lane], None]) -> None:
         try:
@@ -166,9 +169,5 @@ class Transaction:
 
     def _after_thaw(self, lane: Lane, write: Callable[..., None], *arguments: Target) -> None:
         """Write to the journal, and wait for it if it is away. If it stays away, say how the guest is."""
-        try:
+        with saying_how_the_guest_is(lane.machine, lambda: lane.recorder.steps):
             after_thaw(Deadline.after(self._clock, _JOURNAL))(write, lane, *arguments)
-        except JournalUnavailable as error:
-            if freeze_may_hold(lane.recorder.steps):
-                raise StuckUnjournaled(f"{error}; {lane.machine} may still be frozen") from error
-            raise JournalUnavailable(f"{error}; {lane.machine} is thawed") from error

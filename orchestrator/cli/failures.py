@@ -5,7 +5,7 @@ what to do next. And the exit code for it.
 from collections.abc import Iterable, Iterator
 
 from orchestrator.cli.escape import escape
-from orchestrator.errors import ConfigError, NotFound, QuiesceError, Refused
+from orchestrator.errors import ConfigError, NotFound, QuiesceError, Refused, StuckUnjournaled
 from orchestrator.model import Action, Run, State, Target
 
 _NEXT = {
@@ -50,6 +50,8 @@ def exit_code(error: QuiesceError) -> int:
             return 2
         case Refused():
             return 5
+        case StuckUnjournaled():
+            return 3
         case _:
             return 1
 
@@ -63,7 +65,7 @@ def _line(run: Run, target: Target) -> str:
 
 def _guest(run: Run, target: Target) -> str:
     """What is known about the guest now. Needs the run's steps, except for a stuck one."""
-    if target.state is State.STUCK:
+    if target.state in {State.STUCK, State.RUNNING}:  # running: in the hands of another process
         return "The guest MAY STILL BE FROZEN."
     if target.state is State.REFUSED:
         return "This run did not freeze the guest."

@@ -129,6 +129,7 @@ def test_no_history_is_called_better_than_it_was(quiesce: Quiesce, steps: list[S
         (State.CANCELLED, Quiesce.REQUIRED, Consistency.NONE, 1),
         (State.RECOVERED, Quiesce.REQUIRED, Consistency.CRASH, 1),
         (State.STUCK, Quiesce.OFF, Consistency.NONE, 3),
+        (State.RUNNING, Quiesce.OFF, Consistency.NONE, 3),
         (State.REFUSED, Quiesce.PREFERRED, Consistency.NONE, 5),
     ],
 )

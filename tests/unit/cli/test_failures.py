@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import ConfigError, JournalUnavailable, MachineBusy, NotFound, QuiesceError, Unreachable
+from orchestrator.errors import (
+    ConfigError,
+    JournalUnavailable,
+    MachineBusy,
+    NotFound,
+    QuiesceError,
+    StuckUnjournaled,
+    Unreachable,
+)
 from orchestrator.model import Action, Consistency, Machine, Outcome, State, Step, Target
 from tests.unit.cli.stub import AT, DONE, FREEZE, Stub, ended, quiesce
 
@@ -32,6 +40,7 @@ ALL = (
             3,
             "STUCK db1: no answer. The guest MAY STILL BE FROZEN. Next: `quiesce thaw db1`;",
         ),
+        (ended(State.RUNNING, None, FREEZE), 3, "RUNNING db1: no reason is known. The guest MAY STILL BE FROZEN. "),
         (
             ended(State.FAILED, "the disk is full.", FREEZE),
             1,
@@ -102,6 +111,7 @@ def test_a_thaw_that_settled_a_dead_run_is_a_success() -> None:
         (NotFound("no such thing"), 2),
         (MachineBusy("held by run x"), 5),
         (JournalUnavailable("disk full"), 1),
+        (StuckUnjournaled("disk full; vm may still be frozen"), 3),
         (Unreachable("no socket"), 1),
     ],
 )
