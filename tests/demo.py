@@ -10,7 +10,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.lab import BareGuest, Guest, LibvirtGuest
+from tests.lab import BareGuest, LibvirtGuest, wait_for
 
 QUIESCE = Path(sys.executable).with_name("quiesce")
 
@@ -48,7 +48,8 @@ def main() -> int:
         for guest in (domain, bare):
             guest.wait_ready()
             guest.start_writer()
-        say(f"booted in {domain.boot_seconds:.1f} s and {bare.boot_seconds:.1f} s; in both, a program writes all the time")
+        booted = " and ".join(f"{guest.boot_seconds:.1f} s" for guest in (domain, bare))
+        say(f"booted in {booted}; in both, a program writes all the time")
         configuration = folder / "quiesce.toml"
         configuration.write_text(
             CONFIGURATION.format(folder=folder, domain=domain.name, agent=bare.agent_socket, qmp=bare.qmp_socket)
@@ -58,8 +59,10 @@ def main() -> int:
         quiesce(configuration, "check")
         code = quiesce(configuration, "run", "nightly")
         quiesce(configuration, "history")
-        written = [wrote_on(guest) for guest in (domain, bare)]
-        say(f"after the run both programs wrote on: {written[0]} and {written[1]} records so far")
+        for guest in (domain, bare):
+            before = guest.writer_flushed()
+            wait_for(lambda g=guest, b=before: g.writer_flushed() > b, 10, "one more record on the disk of each guest")
+        say("both programs went on writing after the thaw")
     say("nothing is left running" if code == 0 else f"the run ended with exit code {code}")
     return code
 
@@ -70,12 +73,6 @@ def quiesce(configuration: Path, *words: str) -> int:
     code = subprocess.run([QUIESCE, "--config", configuration, *words], check=False).returncode
     print(flush=True)
     return code
-
-
-def wrote_on(guest: Guest) -> int:
-    """Wait for the guest's writer to flush one more record, and return how many there are."""
-    before = guest.writer_flushed()
-    return guest.stop_writer() if guest.writer_flushed() >= before else before
 
 
 def say(text: str) -> None:
