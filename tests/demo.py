@@ -8,9 +8,10 @@ import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
-from tests.lab import BareGuest, LibvirtGuest, wait_for
+from tests.lab import BareGuest, Guest, LibvirtGuest, wait_for
 
 QUIESCE = Path(sys.executable).with_name("quiesce")
 
@@ -60,8 +61,7 @@ def main() -> int:
         code = quiesce(configuration, "run", "nightly")
         quiesce(configuration, "history")
         for guest in (domain, bare):
-            before = guest.writer_flushed()
-            wait_for(lambda g=guest, b=before: g.writer_flushed() > b, 10, "one more record on the disk of each guest")
+            wait_for(partial(wrote_since, guest, guest.writer_flushed()), 10, "one more record on each guest's disk")
         say("both programs went on writing after the thaw")
     say("nothing is left running" if code == 0 else f"the run ended with exit code {code}")
     return code
@@ -73,6 +73,11 @@ def quiesce(configuration: Path, *words: str) -> int:
     code = subprocess.run([QUIESCE, "--config", configuration, *words], check=False).returncode
     print(flush=True)
     return code
+
+
+def wrote_since(guest: Guest, records: int) -> bool:
+    """Whether the guest's program has more records on disk than those."""
+    return guest.writer_flushed() > records
 
 
 def say(text: str) -> None:
