@@ -32,8 +32,8 @@ _MARGIN = 5.0
 _SAID = re.compile(rb"(before|after) ([0-9]{1,12})")
 #: Why the script gave up, by its exit code.
 _REFUSALS = {
-    2: "vm.dirty_background_bytes cannot be written in the guest",
-    3: "vm.dirty_background_bytes of the guest is still as another flush has set it",
+    2: "the guest is not a Linux, or its agent may not change vm.dirty_background_bytes",
+    3: "another flush goes on in the guest, or was killed altogether: vm.dirty_background_bytes still has its value",
 }
 
 

@@ -20,10 +20,9 @@ mark=1048573
 requests=4 request_kb=64
 # kB that may be left: the freeze writes them in 0.1 s at 20 MB/s.
 little=2048
-# Seconds without progress. The flusher may sleep for vm.dirty_writeback_centisecs, which is 5 s by default.
-patience=7
 
 measure() {
+    [ -r /proc/meminfo ] || return 0 # not a Linux: nothing to tell
     left=0
     while read -r key kb _; do
         case $key in Dirty: | Writeback:) left=$((left + kb)) ;; esac
@@ -33,9 +32,9 @@ measure() {
 }
 
 # Not `read`: shells read byte by byte, and the kernel gives only the first byte of such a file.
-value() { cat "$vm/dirty_background_$1"; }
+dirty() { cat "$vm/dirty_$1"; }
 
-marked() { [ "$(value bytes)" = $mark ]; }
+marked() { [ "$(dirty background_bytes)" = $mark ]; }
 
 pause() { sleep 0.1 2>/dev/null || sleep 1; }
 
@@ -50,9 +49,9 @@ settings() {
         lower "$disk/queue/max_sectors_kb" $request_kb
     done
     # The kernel knows one of the two, and shows the other as 0.
-    unit=bytes
-    [ "$(value bytes)" != 0 ] || unit=ratio
-    echo "$vm/dirty_background_$unit $(value $unit) $mark"
+    kind=background_bytes
+    [ "$(dirty $kind)" != 0 ] || kind=background_ratio
+    echo "$vm/dirty_$kind $(dirty $kind) $mark"
 }
 
 lower() { read -r is <"$1" && [ "$is" -gt "$2" ] && echo "$1 $is $2"; }
@@ -73,7 +72,8 @@ pace() {
         shift 3
     done 2>/dev/null # a disk that takes no limit, or has gone
     echo $mark >$vm/dirty_background_bytes || return
-    least=$left since=$now
+    # How long nothing may shrink, in seconds: the flusher may first sleep out its interval, which is 5 s by default.
+    patience=$(($(dirty writeback_centisecs) / 100 + 2)) least=$left since=$now
     while [ "$left" -gt $little ] && [ "$now" -lt "$end" ] && [ $((now - since)) -lt $patience ]; do
         kill -0 $$ && echo || return # the shell, or the keeper, has gone
         pause
@@ -89,6 +89,7 @@ keep() {
 }
 
 gentle() {
+    [ -w $vm/dirty_background_bytes ] || exit 2
     while marked; do # an earlier run's flush, whose caller died
         [ "$now" -lt "$end" ] || exit 3
         pause
@@ -96,13 +97,14 @@ gentle() {
     done
     [ "$left" -gt $little ] || return 0
     saved=$(settings)
+    set -- $saved
+    [ $(($# % 3)) = 0 ] || exit 2 # something could not be read, hence not be restored
     pace | keep || restore
 }
 
-[ -w $vm/dirty_background_bytes ] || exit 2
 measure
 echo "before $left"
 end=$((now + $2))
-$1 2>/dev/null
+$1 2>/dev/null || exit 1
 measure
 echo "after $left"

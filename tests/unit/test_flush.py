@@ -71,7 +71,7 @@ def test_figures_that_the_script_does_not_write_are_not_taken(
 
 @pytest.mark.parametrize(
     ("code", "said"),
-    [(2, "cannot be written"), (3, "another flush"), (1, "ended with 1"), (None, "ended with None")],
+    [(2, "may not change"), (3, "another flush"), (1, "ended with 1"), (None, "ended with None")],
 )
 def test_a_script_that_gave_up_is_a_rejection(guest: FakeAgent, agent: GuestAgent, code: int | None, said: str) -> None:
     guest.programs[SHELL] = ExecResult(code, b"before 5\n", b"")
