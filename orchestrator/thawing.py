@@ -39,9 +39,9 @@ def thaw_until_confirmed(agent: Agent, recorder: Recorder, clock: Clock, limit: 
 def _thaw(agent: Agent, recorder: Recorder, deadline: Deadline) -> None:
     for attempt in until_confirmed(deadline):
         with attempt:
-            if attempt.retry_state.attempt_number > 1:
-                agent.reset()
             with recorder.act(Action.THAW) as figures:
+                if attempt.retry_state.attempt_number > 1:
+                    agent.reset()
                 figures["thawed"] = agent.thaw(deadline.within(_ONE_TRY))
             _confirm(agent, recorder, deadline.within(0.0))
 

@@ -65,17 +65,26 @@ class Window:
         """Freeze, cut and thaw all machines.
 
         Afterwards every intent to freeze, cut and thaw has its outcome in the machine's recorder, and every
-        guest that was sent a freeze is confirmed thawed, or its last thaw step says why not. Raises nothing.
+        guest that was sent a freeze is confirmed thawed, or its last thaw step says why not. Raises only what keeps
+        a thread from being started, when the guests have been let go.
         """
+        guests: list[Task[None]] = []
+        cuts: list[Task[None]] = []
         with self._stop.calling(self._close):
-            guests = [lane.start(self._clock, "guest", self._hold) for lane in self._lanes if lane.freezes]
-            if guests:
-                self._wait_until_ready()
-            cuts: list[Task[None]] = []
-            if not self._over.is_set():
-                cuts = [lane.start(self._clock, "cut", self._cut) for lane in self._lanes]
-            for guest in guests:
-                guest.join()
+            try:
+                for lane in self._lanes:
+                    if lane.freezes:
+                        guests.append(lane.start(self._clock, "guest", self._hold))
+                if guests:
+                    self._wait_until_ready()
+                if not self._over.is_set():
+                    cuts = [lane.start(self._clock, "cut", self._cut) for lane in self._lanes]
+            except BaseException:
+                self._close()
+                raise
+            finally:
+                for guest in guests:
+                    guest.join()
         if not cuts:
             for lane in self._lanes:
                 lane.recorder.conclude(Action.CUT, Outcome.FAILED, f"not made: {self._why_closed()}")
@@ -84,14 +93,20 @@ class Window:
                 lane.recorder.abandon(Action.CUT, OutcomeUnknown("the cut did not end"))
 
     def _hold(self, lane: Lane) -> None:
-        """Freeze one guest, hold it until the window is over, and thaw it."""
-        frozen = self._freeze(lane)
-        hold = Deadline.after(self._clock, self._job.hold_limit)
-        if frozen is not Outcome.DONE and self._job.quiesce is Quiesce.REQUIRED:
+        """Freeze one guest, hold it until the window is over, and thaw it, whatever happens in between."""
+        frozen = Outcome.UNKNOWN
+        try:
+            frozen = self._freeze(lane)
+            hold = Deadline.after(self._clock, self._job.hold_limit)
+            if frozen is not Outcome.DONE and self._job.quiesce is Quiesce.REQUIRED:
+                self._close()
+            self._count_frozen()
+            self._clock.wait(self._over, hold)
+        finally:
             self._close()
-        self._count_frozen()
-        self._clock.wait(self._over, hold)
-        self._close()
+            self._thaw(lane, frozen)
+
+    def _thaw(self, lane: Lane, frozen: Outcome) -> None:
         if freeze_may_hold(lane.recorder.steps):
             # What goes wrong is written down: without a confirmed thaw the verdict is `stuck`.
             with suppress(CallError):
