@@ -68,29 +68,30 @@ class Window:
         guest that was sent a freeze is confirmed thawed, or its last thaw step says why not. Raises only what keeps
         a thread from being started, when the guests have been let go.
         """
-        guests: list[Task[None]] = []
-        cuts: list[Task[None]] = []
         with self._stop.calling(self._close):
-            try:
-                for lane in self._lanes:
-                    if lane.freezes:
-                        guests.append(lane.start(self._clock, "guest", self._hold))
-                if guests:
-                    self._wait_until_ready()
-                if not self._over.is_set():
-                    cuts = [lane.start(self._clock, "cut", self._cut) for lane in self._lanes]
-            except BaseException:
-                self._close()
-                raise
-            finally:
-                for guest in guests:
-                    guest.join()
+            cuts = self._hold_and_cut()
         if not cuts:
             for lane in self._lanes:
                 lane.recorder.conclude(Action.CUT, Outcome.FAILED, f"not made: {self._why_closed()}")
         for lane, cut in zip(self._lanes, cuts, strict=False):
             if not cut.wait(Deadline.after(self._clock, _LATE_CUT)):
                 lane.recorder.abandon(Action.CUT, OutcomeUnknown("the cut did not end"))
+
+    def _hold_and_cut(self) -> list[Task[None]]:
+        """Freeze all guests, begin the cuts if that succeeded, and return them when all guests have been let go."""
+        guests: list[Task[None]] = []
+        try:
+            for lane in filter(lambda lane: lane.freezes, self._lanes):  # One by one: what was started is waited for.
+                guests += [lane.start(self._clock, "guest", self._hold)]
+            if guests:
+                self._wait_until_ready()
+            return [] if self._over.is_set() else [lane.start(self._clock, "cut", self._cut) for lane in self._lanes]
+        except BaseException:
+            self._close()
+            raise
+        finally:
+            for guest in guests:
+                guest.join()
 
     def _hold(self, lane: Lane) -> None:
         """Freeze one guest, hold it until the window is over, and thaw it, whatever happens in between."""
