@@ -19,7 +19,7 @@ from orchestrator.ports import Agent, Driver, Hypervisor, Plan
 from orchestrator.recorder import Recorder
 from orchestrator.thawing import thaw_until_confirmed
 
-#: Seconds for which a cut that hangs is still waited for after the thaw.
+#: Seconds past its own limit for which a cut that hangs is still waited for.
 _LATE_CUT = 30.0
 
 
@@ -73,8 +73,9 @@ class Window:
         if not cuts:
             for lane in self._lanes:
                 lane.recorder.conclude(Action.CUT, Outcome.FAILED, f"not made: {self._why_closed()}")
+        late = Deadline.after(self._clock, self._job.hold_limit + _LATE_CUT)
         for lane, cut in zip(self._lanes, cuts, strict=False):
-            if not cut.wait(Deadline.after(self._clock, _LATE_CUT)):
+            if not cut.wait(late):
                 lane.recorder.abandon(Action.CUT, OutcomeUnknown("the cut did not end"))
 
     def _hold_and_cut(self) -> list[Task[None]]:

@@ -7,12 +7,12 @@ import pytest
 
 from orchestrator.agent.guest import GuestAgent
 from orchestrator.clock import SystemClock
-from orchestrator.model import State
+from orchestrator.model import Action, Consistency, Outcome, Quiesce, State
 from tests.fakes import faults
 from tests.fakes.agent import FakeAgent
 from tests.laws.conftest import World
 
-THAW = "guest-fsfreeze-thaw"
+FREEZE, THAW = "guest-fsfreeze-freeze", "guest-fsfreeze-thaw"
 
 
 @pytest.mark.parametrize("thread", ["cut a", "cut b", "guest b"])
@@ -68,3 +68,17 @@ def test_a_connection_that_cannot_even_be_dropped_does_not_end_the_thaw(
     run = world.service().run("nightly")
     assert not guest.frozen
     assert run.state is State.DONE
+
+
+@pytest.mark.parametrize("quiesce", [Quiesce.OFF, Quiesce.PREFERRED])
+def test_a_cut_without_a_freeze_has_all_of_its_time(
+    world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch, quiesce: Quiesce
+) -> None:
+    monkeypatch.setattr("orchestrator.window._LATE_CUT", 0.2)
+    guest.disabled.add(FREEZE)
+    world.storages["vm"].before["cut"].append(lambda: time.sleep(1))
+    run = world.service(quiesce=quiesce).run("nightly")
+
+    assert (run.state, run.consistency) == (State.DONE, Consistency.CRASH)
+    assert [s.outcome for s in run.steps if s.action is Action.CUT] == [Outcome.INTENT, Outcome.DONE]
+    assert "discard" not in world.storages["vm"].calls
