@@ -6,7 +6,7 @@ The verdict is drawn from the journaled steps alone, so that recovery, in anothe
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.model import Action, Consistency, Outcome, Quiesce, Run, State, Step
+from orchestrator.model import Action, Consistency, FreezeStatus, Outcome, Quiesce, Run, State, Step
 
 #: From the best to none.
 _BEST_FIRST = (Consistency.APPLICATION, Consistency.FILESYSTEM, Consistency.CRASH, Consistency.NONE)
@@ -26,14 +26,16 @@ class Verdict:
 def judge(quiesce: Quiesce, steps: Sequence[Step]) -> Verdict:
     """The verdict on one target after its window.
 
-    `stuck` whenever a freeze may have been sent and no thaw is confirmed after it. Otherwise `done` when there is a
-    cut and it is proven to be as consistent as `quiesce` demands, and `failed` when not.
+    `stuck` whenever a freeze may have been sent and no thaw is confirmed after it. `refused` when somebody else had
+    frozen the guest just before. Otherwise `done` when there is a cut and it is proven to be as consistent as
+    `quiesce` demands, and `failed` when not.
     """
     if freeze_may_hold(steps):
         return _verdict(State.STUCK, _consistency_of_cut(steps), steps, last_error(steps, Action.THAW, Action.CONFIRM))
     consistency = _consistency_of_cut(steps)
     if consistency is Consistency.NONE:
-        return _verdict(State.FAILED, consistency, steps, _why_no_cut(steps))
+        state = State.REFUSED if held_by_other(steps) else State.FAILED
+        return _verdict(state, consistency, steps, _why_no_cut(steps))
     doubt = doubt_about(steps)
     if quiesce is Quiesce.OFF:
         return _verdict(State.DONE, consistency, steps, None)
@@ -57,6 +59,16 @@ def freeze_may_hold(steps: Sequence[Step]) -> bool:
         elif step.action is Action.CONFIRM:
             frozen = step.outcome is not Outcome.DONE
     return frozen
+
+
+def held_by_other(steps: Sequence[Step]) -> bool:
+    """Whether our freeze was turned away by a guest that was frozen already."""
+    freeze = outcome_of(steps, Action.FREEZE)
+    return (
+        freeze is not None
+        and not freeze.figures.get("sent", True)
+        and freeze.figures.get("status") == FreezeStatus.FROZEN
+    )
 
 
 def doubt_about(steps: Sequence[Step]) -> str | None:

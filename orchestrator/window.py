@@ -14,7 +14,7 @@ from typing import Any
 from orchestrator.clock import Clock, Deadline, Stop, Task
 from orchestrator.errors import CallError, CommandDisabled, OutcomeUnknown, QuiesceError, Rejected, Unreachable
 from orchestrator.model import Action, Job, Outcome, Quiesce, Target
-from orchestrator.policy import freeze_may_hold, outcome_of
+from orchestrator.policy import freeze_may_hold, held_by_other, outcome_of
 from orchestrator.ports import Agent, Driver, Hypervisor, Plan
 from orchestrator.recorder import Recorder
 from orchestrator.thawing import thaw_until_confirmed
@@ -100,7 +100,9 @@ class Window:
         try:
             frozen = self._freeze(lane)
             hold = Deadline.after(self._clock, self._job.hold_limit)
-            if frozen is not Outcome.DONE and self._job.quiesce is Quiesce.REQUIRED:
+            if held_by_other(lane.recorder.steps) or (
+                frozen is not Outcome.DONE and self._job.quiesce is Quiesce.REQUIRED
+            ):
                 self._close()
             self._count_frozen()
             self._clock.wait(self._over, hold)
@@ -119,11 +121,14 @@ class Window:
 
     def _freeze(self, lane: Lane) -> Outcome:
         with suppress(CallError), lane.recorder.act(Action.FREEZE) as figures:
+            deadline = Deadline.after(self._clock, self._job.freeze_timeout)
             try:
-                deadline = Deadline.after(self._clock, self._job.freeze_timeout)
                 figures["frozen"] = lane.agent.freeze(self._job.mountpoints, deadline)
-            except (Unreachable, CommandDisabled):
+            except (Unreachable, CommandDisabled) as error:
                 figures["sent"] = False
+                if isinstance(error, CommandDisabled):  # perhaps because somebody else was faster
+                    with suppress(CallError):
+                        figures["status"] = lane.agent.freeze_status(deadline)
                 raise
             if figures["frozen"] == 0:
                 raise Rejected("the guest answered the freeze, but froze no file system")

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -158,17 +159,30 @@ def test_a_freeze_that_lands_after_its_timeout_is_thawed(world: World, guest: Fa
     assert "vm" not in {t.machine.name for r in world.journal.open_runs() for t in r.targets}
 
 
-def test_a_freeze_that_is_refused_because_somebody_else_froze_first_is_not_thawed(
-    world: World, guest: FakeAgent
+@pytest.mark.parametrize("quiesce", [Quiesce.REQUIRED, Quiesce.PREFERRED])
+def test_a_freeze_that_comes_after_somebody_elses_is_refused_and_not_thawed(
+    world: World, guest: FakeAgent, quiesce: Quiesce
 ) -> None:
     # Between our last look and our freeze, another client froze the guest.
     message = "Command guest-fsfreeze-freeze has been disabled: the agent is in frozen state"
+    guest.faults[FREEZE].append(replace(faults.error(message, "CommandNotFound"), effect=True))
+    run = world.service(quiesce=quiesce).run("nightly")
+
+    assert (run.state, run.consistency, exit_code(run)) == (State.REFUSED, Consistency.NONE, 5)
+    assert THAW not in guest.calls
+    assert guest.frozen == {"/", "/data"}
+    assert world.storages["vm"].snapshots == set()
+    assert world.storages["vm"].prepared == set()
+    assert step(run, Action.FREEZE, Outcome.FAILED).figures["sent"] is False
+
+
+def test_a_freeze_that_is_forbidden_at_the_last_moment_fails(world: World, guest: FakeAgent) -> None:
+    message = "Command guest-fsfreeze-freeze has been disabled: the command is not allowed"
     guest.faults[FREEZE].append(faults.error(message, "CommandNotFound"))
     run = world.service().run("nightly")
 
+    assert (run.state, exit_code(run)) == (State.FAILED, 1)
     assert THAW not in guest.calls
-    assert run.state is State.FAILED
-    assert step(run, Action.FREEZE, Outcome.FAILED).figures["sent"] is False
 
 
 @pytest.mark.parametrize(
