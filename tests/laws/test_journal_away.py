@@ -1,12 +1,12 @@
 """A guest that may be frozen, and no journal to tell it to: then the error says it, whoever thawed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from orchestrator.errors import JournalError, JournalUnavailable, StuckUnjournaled, Superseded
-from orchestrator.model import Outcome, State
+from orchestrator.model import Outcome, Run, State, Step, Target
 from tests.fakes import faults
 from tests.fakes.agent import FakeAgent
 from tests.laws.conftest import World
@@ -24,14 +24,14 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"orchestrator.{constant}", 0.5)
 
 
-def after_a_thaw(world: World, guest: FakeAgent, error: JournalError) -> Callable[..., None]:
-    """A move that fails from the first thaw on."""
+def not_the_end(world: World, error: JournalError) -> Callable[[Run, Target, Sequence[Step]], None]:
+    """A move that fails when the window is over."""
     real = world.journal.move
 
-    def move(*arguments: Any) -> None:
-        if THAW in guest.calls:
+    def move(run: Run, target: Target, steps: Sequence[Step]) -> None:
+        if target.state is not State.RUNNING:
             raise error
-        real(*arguments)
+        real(run, target, steps)
 
     return move
 
@@ -41,16 +41,16 @@ def test_a_stuck_guest_is_told_although_the_journal_does_not_take_it(
     world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch, error: JournalError
 ) -> None:
     guest.faults[THAW].extend([faults.error("no")] * 1000)
-    monkeypatch.setattr(world.journal, "move", after_a_thaw(world, guest, error))
+    monkeypatch.setattr(world.journal, "move", not_the_end(world, error))
     with pytest.raises(StuckUnjournaled, match="vm may still be frozen"):
         world.service(thaw_timeout=0.3).run("nightly")
 
 
 @pytest.mark.parametrize("group", [True, False])
 def test_a_stuck_guest_is_told_before_a_thawed_one(world: World, monkeypatch: pytest.MonkeyPatch, group: bool) -> None:
-    thawed, stuck = world.add_guest("a"), world.add_guest("b")
-    stuck.faults[THAW].extend([faults.error("no")] * 1000)
-    monkeypatch.setattr(world.journal, "move", after_a_thaw(world, thawed, JournalUnavailable("gone")))
+    world.add_guest("a")
+    world.add_guest("b").faults[THAW].extend([faults.error("no")] * 1000)
+    monkeypatch.setattr(world.journal, "move", not_the_end(world, JournalUnavailable("gone")))
     with pytest.raises(StuckUnjournaled, match="b may still be frozen"):
         world.service(thaw_timeout=0.3, group=group).run("nightly")
 
@@ -58,7 +58,7 @@ def test_a_stuck_guest_is_told_before_a_thawed_one(world: World, monkeypatch: py
 def test_a_thaw_by_hand_tells_it_too(world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch) -> None:
     guest.frozen, guest.believes_frozen = {"/"}, True
     guest.faults[THAW].extend([faults.error("no")] * 1000)
-    monkeypatch.setattr(world.journal, "move", after_a_thaw(world, guest, JournalUnavailable("gone")))
+    monkeypatch.setattr(world.journal, "move", not_the_end(world, JournalUnavailable("gone")))
     with pytest.raises(StuckUnjournaled, match="vm may still be frozen"):
         world.service().thaw("vm", force=True)
 
@@ -82,7 +82,7 @@ def test_recovery_tells_it_too(world: World, guest: FakeAgent, monkeypatch: pyte
             world.service(thaw_timeout=0.3).run("nightly")
     world.die()
     guest.faults[THAW].extend([faults.error("no")] * 1000)
-    monkeypatch.setattr(world.journal, "move", after_a_thaw(world, guest, JournalUnavailable("gone")))
+    monkeypatch.setattr(world.journal, "move", not_the_end(world, JournalUnavailable("gone")))
     with pytest.raises(StuckUnjournaled, match="vm may still be frozen"):
         world.service().recover()
 
@@ -90,7 +90,7 @@ def test_recovery_tells_it_too(world: World, guest: FakeAgent, monkeypatch: pyte
 def test_a_run_that_another_process_has_taken_ends_as_the_journal_says(
     world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(world.journal, "move", after_a_thaw(world, guest, Superseded("taken")))
+    monkeypatch.setattr(world.journal, "move", not_the_end(world, Superseded("taken")))
     assert world.service().run("nightly").state is State.RUNNING
 
 
