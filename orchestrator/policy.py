@@ -100,6 +100,14 @@ def doubt_about(steps: Sequence[Step]) -> str | None:
     return None
 
 
+def with_what_was_left(error: str, steps: Sequence[Step]) -> str:
+    """`error`, and why what was prepared for a cut that did not happen may still be there."""
+    settling = [s for s in steps if s.action in {Action.VERIFY, Action.DISCARD} and s.outcome is not Outcome.INTENT]
+    if not settling or settling[-1].error is None:
+        return error
+    return f"{error}; what was prepared for the cut was left behind: {settling[-1].error}"
+
+
 def outcome_of(steps: Sequence[Step], action: Action) -> Step | None:
     """The last outcome of `action`, or None when it has none."""
     return next((s for s in reversed(steps) if s.action is action and s.outcome is not Outcome.INTENT), None)
@@ -139,8 +147,8 @@ def _consistency_of_cut(steps: Sequence[Step]) -> Consistency:
 
 
 def _why_no_cut(steps: Sequence[Step]) -> str:
-    errors = [step.error for step in steps if step.error and step.action in {Action.FREEZE, Action.CUT, Action.VERIFY}]
-    return errors[0] if errors else "no cut was made"
+    errors = [step.error for step in steps if step.error and step.action in {Action.FREEZE, Action.CUT}]
+    return with_what_was_left(errors[0] if errors else "no cut was made", steps)
 
 
 def _confirmed(steps: Sequence[Step]) -> Step | None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from orchestrator.clock import Clock, Deadline, Task
-from orchestrator.errors import CallError, Superseded
+from orchestrator.errors import CallError, ConfigError, Superseded
 from orchestrator.model import Action, Outcome, Owner, Quiesce, Run, State, Step, Target
 from orchestrator.policy import freeze_may_hold, judge, outcome_of
 from orchestrator.ports import Connections, Journal, Observer
@@ -123,7 +123,8 @@ class Recovery:
         verdict = judge(run.job.quiesce if run.job else Quiesce.OFF, steps)
         if verdict.state is not State.STUCK:
             ended = "its thaw was confirmed only later" if target.state is State.STUCK else f"interrupted: {lost}"
-            why = f"{ended}; {verdict.error}" if verdict.error else ended
+            rest = (verdict.error or "").removeprefix(lost).removeprefix("; ")
+            why = f"{ended}; {rest}" if rest else ended
             verdict = replace(verdict, state=State.RECOVERED, error=why)
         if verdict.state is target.state:
             self._record(run, recorder)
@@ -152,7 +153,12 @@ class Recovery:
             hypervisor = self._connections.hypervisor(target.machine)
             if hypervisor is not None:
                 stack.enter_context(closing(hypervisor))
-            driver = stack.enter_context(closing(self._connections.driver(run.job, target.machine, run.id, hypervisor)))
+            try:
+                driver = self._connections.driver(run.job, target.machine, run.id, hypervisor)
+            except ConfigError as error:  # It was uninstalled, or knows the journaled options no more.
+                recorder.conclude(Action.VERIFY, Outcome.FAILED, str(error))
+                return
+            stack.enter_context(closing(driver))
             if any(step.action is Action.CUT for step in before):
                 settle_cut(driver, plan, recorder, deadline, record)
             else:

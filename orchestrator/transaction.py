@@ -18,7 +18,7 @@ from orchestrator.errors import (
 )
 from orchestrator.flush import write_back
 from orchestrator.model import Action, Job, Outcome, Power, PreFlush, Quiesce, Run, State, Target
-from orchestrator.policy import freeze_may_hold, judge
+from orchestrator.policy import freeze_may_hold, judge, with_what_was_left
 from orchestrator.ports import Journal
 from orchestrator.preflight import check_agent, check_power, check_thawed
 from orchestrator.retrying import after_thaw
@@ -138,6 +138,7 @@ class Transaction:
                 deadline = Deadline.after(self._clock, _VERIFY)
                 discard(lane.driver, lane.plan, lane.recorder, deadline, partial(self._record, lane))
             why = str(lane.error or f"given up with its group: {error}")
+            why = with_what_was_left(why, lane.recorder.steps)
             self._move(lane, replace(lane.target, state=state, error=why))
 
     def _each(self, work: Callable[[Lane], None]) -> None:

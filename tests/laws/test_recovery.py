@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.errors import FrozenByOther, MachineBusy
+from orchestrator.errors import ConfigError, FrozenByOther, MachineBusy, OutcomeUnknown, Rejected
 from orchestrator.model import Action, Consistency, Outcome, Run, State, Trigger
 from orchestrator.policy import exit_code
 from tests.fakes import faults
@@ -20,6 +20,10 @@ class Killed(BaseException):
 
 def killed() -> None:
     raise Killed
+
+
+def fails(error: Exception) -> None:
+    raise error
 
 
 def die_before_the_window(world: World, monkeypatch: pytest.MonkeyPatch) -> Run:
@@ -180,3 +184,48 @@ def test_the_run_of_a_dead_owner_with_several_machines_is_settled_for_each(
     assert [t.state for t in run.targets] == [State.RECOVERED] * 2
     assert not any(guest.frozen for guest in guests)
     assert replace(run, steps=()) in world.service().history(10)
+
+
+@pytest.mark.parametrize("died_in", ["prepare", "window"])
+def test_a_driver_that_is_gone_holds_up_neither_the_thaw_nor_other_runs(
+    world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch, died_in: str
+) -> None:
+    if died_in == "window":
+        die_before_the_window(world, monkeypatch)
+        guest.frozen, guest.believes_frozen = {"/"}, True
+    else:
+        world.storages["vm"].after["prepare"].append(killed)
+        with pytest.raises(Killed):
+            world.service().run("nightly")
+        world.die()
+    with monkeypatch.context() as patch:
+        patch.setattr(world, "driver", lambda *_: fails(ConfigError("there is no driver 'memory'")))
+        (run,) = world.service().recover()
+
+    assert not guest.frozen
+    assert run.state is State.RECOVERED
+    no_cut = "; no cut was made" if died_in == "prepare" else ""
+    left = "what was prepared for the cut was left behind: there is no driver 'memory'"
+    assert run.error == f"interrupted: its process died{no_cut}; {left}"
+    assert world.service().run("nightly").state is State.DONE
+
+
+def test_what_could_not_be_removed_is_told(world: World, guest: FakeAgent) -> None:
+    storage = world.storages["vm"]
+    for failing, error in (("cut", "no space"), ("discard", "no access")):
+        storage.before[failing].append(lambda error=error: fails(Rejected(error)))  # type: ignore[misc]
+    run = world.service().run("nightly")
+    assert run.error == "no space; what was prepared for the cut was left behind: no access"
+
+    for failing, error in (("prepare", "no space"), ("discard", "no access")):
+        storage.before[failing].append(lambda error=error: fails(Rejected(error)))  # type: ignore[misc]
+    run = world.service().run("nightly")
+    assert run.error == "no space; what was prepared for the cut was left behind: no access"
+
+
+def test_what_became_of_a_cut_and_nobody_could_tell_is_told(world: World, guest: FakeAgent) -> None:
+    storage = world.storages["vm"]
+    storage.before["cut"].append(lambda: fails(OutcomeUnknown("no answer")))
+    storage.before["happened"].append(lambda: fails(Rejected("no access")))
+    run = world.service().run("nightly")
+    assert run.error == "no answer; what was prepared for the cut was left behind: no access"
