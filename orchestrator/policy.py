@@ -151,6 +151,17 @@ def _why_no_cut(steps: Sequence[Step]) -> str:
     return with_what_was_left(errors[0] if errors else "no cut was made", steps)
 
 
+def window_by_wall_clock(steps: Sequence[Step]) -> float | None:
+    """Milliseconds from the intent to freeze to the confirmed thaw, when not one process made both steps: then
+    their monotonic times do not compare, and when the freeze was sent is not known any better.
+    """
+    intent = next((s for s in reversed(steps) if s.action is Action.FREEZE and s.outcome is Outcome.INTENT), None)
+    confirm = _confirmed(steps)
+    if intent is None or confirm is None:
+        return None
+    return max(0.0, (confirm.at - intent.at).total_seconds() * 1000)
+
+
 def _confirmed(steps: Sequence[Step]) -> Step | None:
     """The step that first confirmed the last thaw; later ones only watched that it stays so."""
     confirmed = None

@@ -13,7 +13,7 @@ from functools import partial
 from orchestrator.clock import Clock, Deadline, Task
 from orchestrator.errors import CallError, ConfigError, Superseded
 from orchestrator.model import Action, Outcome, Owner, Quiesce, Run, State, Step, Target
-from orchestrator.policy import freeze_may_hold, judge, outcome_of
+from orchestrator.policy import freeze_may_hold, judge, outcome_of, window_by_wall_clock
 from orchestrator.ports import Connections, Journal, Observer
 from orchestrator.recorder import Recorder
 from orchestrator.settling import cut_is_settled, discard, results, saying_how_the_guest_is, settle_cut, settled
@@ -121,6 +121,8 @@ class Recovery:
     def _close(self, run: Run, lost: str, target: Target, before: Sequence[Step], recorder: Recorder) -> None:
         steps = (*before, *recorder.steps)
         verdict = judge(run.job.quiesce if run.job else Quiesce.OFF, steps)
+        if freeze_may_hold(before):
+            verdict = replace(verdict, window_ms=window_by_wall_clock(steps), hold_ms=None)
         if verdict.state is not State.STUCK:
             ended = "its thaw was confirmed only later" if target.state is State.STUCK else f"interrupted: {lost}"
             rest = (verdict.error or "").removeprefix(lost).removeprefix("; ")

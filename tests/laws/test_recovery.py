@@ -1,9 +1,11 @@
 """Recovery enters by the normal door, tells the truth, and may itself be killed anywhere."""
 
+import time
 from dataclasses import replace
 
 import pytest
 
+from orchestrator.clock import SystemClock
 from orchestrator.errors import ConfigError, FrozenByOther, MachineBusy, OutcomeUnknown, Rejected
 from orchestrator.model import Action, Consistency, Outcome, Run, State, Trigger
 from orchestrator.policy import exit_code
@@ -229,3 +231,31 @@ def test_what_became_of_a_cut_and_nobody_could_tell_is_told(world: World, guest:
     storage.before["happened"].append(lambda: fails(Rejected("no access")))
     run = world.service().run("nightly")
     assert run.error == "no answer; what was prepared for the cut was left behind: no access"
+
+
+def test_the_window_of_a_dead_process_lasted_until_somebody_thawed(
+    world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = die_before_the_window(world, monkeypatch)
+    guest.frozen, guest.believes_frozen = {"/"}, True
+    time.sleep(1)
+    (run,) = world.service().recover()
+    (intended,) = [s.at for s in dead.steps if s.action is Action.FREEZE]
+    confirmed = max(s.at for s in run.steps if s.action is Action.THAW)
+    assert run.window_ms is not None
+    assert run.window_ms >= (confirmed - intended).total_seconds() * 1000 >= 1000
+
+
+def test_a_window_is_not_measured_by_the_monotonic_clocks_of_two_boots(
+    world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.recovery._STUCK", 0.5)
+    guest.faults[THAW].extend([faults.error("no")] * 1000)
+    assert world.service(thaw_timeout=0.3).run("nightly").state is State.STUCK
+    guest.faults[THAW].clear()
+    world.die()
+    monkeypatch.setattr(SystemClock, "monotonic", lambda _: time.monotonic() - 1e6)
+    (run,) = world.service().recover()
+    assert run.window_ms is not None
+    assert 0 < run.window_ms < 60_000
+    assert run.targets[0].hold_ms is None
