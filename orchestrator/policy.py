@@ -75,8 +75,9 @@ def doubt_about(steps: Sequence[Step]) -> str | None:
     """Why the cut is not proven to be frozen throughout; None when it is proven.
 
     Proof: the guest froze N > 0 file systems, the cut began after the freeze's answer and ended before the first
-    thaw was sent, and a thaw counted exactly N still frozen. The agent's `guest-fsfreeze-status` is no proof: it
-    goes on saying `frozen` after the file systems were thawed by another hand, which only the count shows.
+    thaw was sent, and the first thaw that was answered counted exactly N still frozen. The agent's
+    `guest-fsfreeze-status` is no proof: it goes on saying `frozen` after the file systems were thawed by another hand,
+    which only the count shows.
     """
     freeze, cut = outcome_of(steps, Action.FREEZE), outcome_of(steps, Action.CUT)
     thaws = [step for step in steps if step.action is Action.THAW and step.outcome is not Outcome.INTENT]
@@ -92,9 +93,9 @@ def doubt_about(steps: Sequence[Step]) -> str | None:
         return "the cut began before the guest was frozen"
     if not thaws or cut.monotonic > thaws[0].began:
         return "the cut ended after the guest was thawed"
-    counts = [step.figures["thawed"] for step in thaws if step.outcome is Outcome.DONE]
-    if frozen not in counts:
-        found = max(counts, default=0)
+    # The first count alone: what a later thaw finds, somebody has frozen since.
+    found = next((step.figures["thawed"] for step in thaws if step.outcome is Outcome.DONE), 0)
+    if found != frozen:
         only = "only " if found < frozen else ""
         return f"{frozen} file systems were frozen, but the thaw found {only}{found} still frozen"
     return None

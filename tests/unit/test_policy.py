@@ -1,5 +1,6 @@
 """What steps prove. The law: nothing is called consistent or thawed that the steps do not show to be."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -63,6 +64,16 @@ def test_what_is_missing_from_the_proof_is_said(old: Step, new: Step | None, dou
     assert judge(Quiesce.REQUIRED, steps).state is State.FAILED
     assert judge(Quiesce.REQUIRED, steps).consistency is Consistency.CRASH
     assert judge(Quiesce.PREFERRED, steps).state is State.DONE
+
+
+def test_a_guest_that_was_frozen_anew_after_another_hand_had_thawed_it_is_not_proven() -> None:
+    nothing = step(Action.THAW, monotonic=14, took=1, thawed=0)
+    frozen_anew = step(Action.CONFIRM, Outcome.FAILED, monotonic=15, took=1, status=FreezeStatus.FROZEN)
+    again = step(Action.THAW, monotonic=17, took=1, thawed=2)
+    steps = [*INTENTS, FROZEN, CUT, nothing, frozen_anew, again, replace(CONFIRMED, monotonic=18)]
+
+    assert judge(Quiesce.REQUIRED, steps).consistency is Consistency.CRASH
+    assert "found only 0 still frozen" in (doubt_about(steps) or "")
 
 
 @pytest.mark.parametrize(
