@@ -57,6 +57,7 @@ class Transaction:
             self._each(self._check)  # A machine that somebody else holds is not touched.
             self._each(self._prepare)  # Everything slow comes before the freeze,
             self._each(self._flush)  # the dirty pages too.
+            self._each(self._look_again)  # All that took its time.
             self._commit_intents()  # No journal, no freeze.
         except QuiesceError as error:
             self._close_untouched(error)
@@ -97,13 +98,24 @@ class Transaction:
         with suppress(CallError), lane.recorder.act(Action.FLUSH) as figures:
             figures |= write_back(lane.agent, self._job.pre_flush, Deadline.after(self._clock, _FLUSH), self._stop)
 
+    def _look_again(self, lane: Lane) -> None:
+        """The pre-flight was long ago. A guest that went mute, and need not be quiesced, is cut without a freeze."""
+        if not lane.freezes:
+            return
+        try:
+            check_thawed(lane.agent, Deadline.after(self._clock, _PREFLIGHT))
+        except CallError as error:
+            if self._job.quiesce is Quiesce.REQUIRED:
+                raise
+            lane.freezes = False
+            lane.recorder.conclude(Action.PREFLIGHT, Outcome.FAILED, str(error), not_frozen=str(error))
+
     def _commit_intents(self) -> None:
         """Afterwards the journal knows all that the window is about to do."""
         if self._stop.requested:
             raise QuiesceError("the run was ended by its user before the freeze")
         for lane in self._lanes:
             if lane.freezes:
-                check_thawed(lane.agent, Deadline.after(self._clock, _PREFLIGHT))
                 lane.recorder.intend(Action.FREEZE, mountpoints=list(self._job.mountpoints))
             lane.recorder.intend(Action.CUT, snapshot=self._run.snapshot_name)
             if lane.freezes:

@@ -1,0 +1,32 @@
+"""`quiesce = "preferred"`: whatever stands in the way of the freeze, the cut is made all the same, and told so."""
+
+import pytest
+
+from orchestrator.model import Consistency, Quiesce, State
+from orchestrator.policy import exit_code
+from tests.fakes import faults
+from tests.fakes.agent import FakeAgent
+from tests.laws.conftest import World
+
+FREEZE, STATUS = "guest-fsfreeze-freeze", "guest-fsfreeze-status"
+
+
+@pytest.mark.parametrize("group", [True, False])
+def test_an_agent_that_goes_mute_before_the_freeze(world: World, group: bool) -> None:
+    good, mute = world.add_guest("good"), world.add_guest("mute")
+    mute.faults[STATUS].extend([faults.Fault(), *[faults.swallowed()] * 100])
+    run = world.service(quiesce=Quiesce.PREFERRED, group=group).run("nightly")
+
+    assert (run.state, run.consistency, exit_code(run)) == (State.DONE, Consistency.CRASH, 4)
+    assert FREEZE not in mute.calls
+    assert run.target("good").consistency is Consistency.FILESYSTEM
+    assert "no answer in time" in (run.target("mute").error or "")
+    assert not good.frozen
+
+
+def test_an_agent_that_goes_mute_before_a_freeze_that_is_required(world: World, guest: FakeAgent) -> None:
+    guest.faults[STATUS].extend([faults.Fault(), *[faults.swallowed()] * 100])
+    run = world.service().run("nightly")
+
+    assert (run.state, run.consistency) == (State.FAILED, Consistency.NONE)
+    assert FREEZE not in guest.calls
