@@ -109,6 +109,12 @@ def with_what_was_left(error: str, steps: Sequence[Step]) -> str:
     return f"{error}; what was prepared for the cut was left behind: {settling[-1].error}"
 
 
+def dangling(steps: Sequence[Step]) -> list[Action]:
+    """The actions whose last step is an intent."""
+    last = {step.action: step.outcome for step in steps}
+    return [action for action, outcome in last.items() if outcome is Outcome.INTENT]
+
+
 def outcome_of(steps: Sequence[Step], action: Action) -> Step | None:
     """The last outcome of `action`, or None when it has none."""
     return next((s for s in reversed(steps) if s.action is action and s.outcome is not Outcome.INTENT), None)

@@ -13,7 +13,7 @@ from functools import partial
 from orchestrator.clock import Clock, Deadline, Task
 from orchestrator.errors import CallError, ConfigError, Superseded
 from orchestrator.model import Action, Outcome, Owner, Quiesce, Run, State, Step, Target
-from orchestrator.policy import freeze_may_hold, judge, outcome_of, window_by_wall_clock
+from orchestrator.policy import dangling, freeze_may_hold, judge, outcome_of, window_by_wall_clock
 from orchestrator.ports import Connections, Journal, Observer
 from orchestrator.recorder import Recorder
 from orchestrator.settling import cut_is_settled, discard, results, saying_how_the_guest_is, settle_cut, settled
@@ -111,7 +111,7 @@ class Recovery:
         before = run.steps_of(target.machine.name)
         recorder = Recorder(target.machine.name, self._clock, self._observer)
         with saying_how_the_guest_is(target.machine.name, lambda: (*before, *recorder.steps)):
-            for action in _dangling(before):
+            for action in dangling(before):
                 recorder.conclude(action, Outcome.UNKNOWN, lost)
             if freeze_may_hold(before):
                 self._thaw(run, target, before, recorder)
@@ -170,9 +170,3 @@ class Recovery:
         steps = recorder.unjournaled()
         self._journal.record(run, steps)
         recorder.journaled(steps)
-
-
-def _dangling(steps: Sequence[Step]) -> list[Action]:
-    """The actions whose last step is an intent."""
-    last = {step.action: step.outcome for step in steps}
-    return [action for action, outcome in last.items() if outcome is Outcome.INTENT]

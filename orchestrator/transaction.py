@@ -18,7 +18,7 @@ from orchestrator.errors import (
 )
 from orchestrator.flush import write_back
 from orchestrator.model import Action, Job, Outcome, Power, PreFlush, Quiesce, Run, State, Target
-from orchestrator.policy import freeze_may_hold, judge, with_what_was_left
+from orchestrator.policy import dangling, judge, with_what_was_left
 from orchestrator.ports import Journal
 from orchestrator.preflight import check_agent, check_power, check_thawed
 from orchestrator.retrying import after_thaw
@@ -142,14 +142,13 @@ class Transaction:
         if self._stop.requested:
             state = State.CANCELLED
         for lane in self._lanes:
-            if freeze_may_hold(lane.recorder.steps):
-                lane.recorder.conclude(Action.FREEZE, Outcome.FAILED, "not sent", sent=False)
-                lane.recorder.conclude(Action.CUT, Outcome.FAILED, "not made: no freeze was sent")
-                lane.recorder.conclude(Action.THAW, Outcome.FAILED, "not needed: no freeze was sent")
+            for action in dangling(lane.recorder.steps):
+                sent = {"sent": False} if action is Action.FREEZE else {}
+                lane.recorder.conclude(action, Outcome.FAILED, "not begun", **sent)
             if lane.plan is not None:
                 deadline = Deadline.after(self._clock, _VERIFY)
                 discard(lane.driver, lane.plan, lane.recorder, deadline, partial(self._record, lane))
-            why = str(lane.error or f"given up with its group: {error}")
+            why = str(lane.error or (f"given up with its group: {error}" if self._job.group else error))
             why = with_what_was_left(why, lane.recorder.steps)
             self._move(lane, replace(lane.target, state=state, error=why))
 

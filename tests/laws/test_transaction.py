@@ -496,3 +496,24 @@ def test_a_group_whose_slowest_freeze_passes_the_hold_limit_lets_the_others_go(w
     assert {t.state for t in run.targets} == {State.FAILED}
     assert not fast.frozen and not slow.frozen
     assert "hold limit" in (run.error or "")
+
+
+@pytest.mark.parametrize("quiesce", [Quiesce.OFF, Quiesce.PREFERRED, Quiesce.REQUIRED])
+def test_what_was_intended_and_not_done_is_said_to_be_so(
+    world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch, quiesce: Quiesce
+) -> None:
+    real, away = world.journal.move, [True]
+
+    def move(*arguments: object) -> None:
+        if away:
+            away.pop()
+            raise JournalUnavailable("gone")
+        real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(world.journal, "move", move)
+    run = world.service(quiesce=quiesce).run("nightly")
+
+    assert (run.state, run.error) == (State.FAILED, "gone")
+    last = {s.action: s.outcome for s in run.steps}
+    assert Outcome.INTENT not in last.values()
+    assert last[Action.CUT] is Outcome.FAILED
