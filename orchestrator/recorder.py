@@ -73,20 +73,24 @@ class Recorder:
 
     def abandon(self, action: Action, error: OutcomeUnknown) -> None:
         """Write down that nobody waits for `action` any longer; how it ends later is not written down."""
+        step = self._step(action, Outcome.UNKNOWN, None, {}, error)
         with self._lock:
-            if any(step.action is action and step.outcome is not Outcome.INTENT for step in self._steps):
+            if any(s.action is action and s.outcome is not Outcome.INTENT for s in self._steps):
                 return
             self._abandoned.add(action)
-        self._add(self._step(action, Outcome.UNKNOWN, None, {}, error))
+            self._steps.append(step)
+        self._tell(step)
 
     def _end(self, action: Action, began: float, figures: dict[str, Any], error: QuiesceError | None) -> None:
         outcome = Outcome.DONE
         if error is not None:
             outcome = Outcome.UNKNOWN if isinstance(error, OutcomeUnknown) else Outcome.FAILED
+        step = self._step(action, outcome, began, figures, error)
         with self._lock:
             if action in self._abandoned:
                 return
-        self._add(self._step(action, outcome, began, figures, error))
+            self._steps.append(step)
+        self._tell(step)
 
     def _step(
         self,
@@ -111,6 +115,9 @@ class Recorder:
     def _add(self, step: Step) -> None:
         with self._lock:
             self._steps.append(step)
+        self._tell(step)
+
+    def _tell(self, step: Step) -> None:
         if self._observer is not None:
             with suppress(Exception):  # A defect in a display must not keep a guest frozen.
                 self._observer(step)

@@ -1,5 +1,8 @@
 """Steps are written down whatever happens."""
 
+from collections.abc import Callable
+from datetime import datetime
+
 import pytest
 
 from orchestrator.errors import OutcomeUnknown, Rejected, Unreachable
@@ -50,6 +53,20 @@ def test_an_action_that_ended_just_before_it_was_abandoned_keeps_its_outcome() -
         pass
     recorder.abandon(Action.CUT, OutcomeUnknown("it did not end"))
     assert [step.outcome for step in recorder.steps] == [Outcome.DONE]
+
+
+def test_an_action_that_ends_while_it_is_abandoned_has_one_outcome() -> None:
+    class Clock(SteppedClock):
+        def now(self) -> datetime:
+            if meanwhile:
+                meanwhile.pop()()
+            return super().now()
+
+    recorder = Recorder("vm", Clock())
+    meanwhile: list[Callable[[], None]] = []
+    with recorder.act(Action.CUT):
+        meanwhile.append(lambda: recorder.abandon(Action.CUT, OutcomeUnknown("it did not end")))
+    assert [step.outcome for step in recorder.steps] == [Outcome.UNKNOWN]
 
 
 def test_the_journal_gets_each_step_once() -> None:
