@@ -58,6 +58,8 @@ class Window:
         self._uncut = len(lanes)
         #: Every guest has answered its freeze, or the window is over before that.
         self._ready = threading.Event()
+        #: The cuts are made. It is settled when `_ready` is set: all cuts or none.
+        self._cutting = False
         #: Nobody needs the guests frozen any longer.
         self._over = threading.Event()
 
@@ -70,23 +72,26 @@ class Window:
         """
         with self._stop.calling(self._close):
             cuts = self._hold_and_cut()
-        if not cuts:
+        if not self._cutting:
             for lane in self._lanes:
                 lane.recorder.conclude(Action.CUT, Outcome.FAILED, f"not made: {self._why_closed()}")
         late = Deadline.after(self._clock, self._job.hold_limit + _LATE_CUT)
-        for lane, cut in zip(self._lanes, cuts, strict=False):
+        for lane, cut in zip(self._lanes, cuts, strict=True):
             if not cut.wait(late):
                 lane.recorder.abandon(Action.CUT, OutcomeUnknown("the cut did not end"))
 
     def _hold_and_cut(self) -> list[Task[None]]:
-        """Freeze all guests, begin the cuts if that succeeded, and return them when all guests have been let go."""
+        """Freeze all guests, cut if that succeeded, and return the cuts' tasks when all guests have been let go.
+
+        The threads of the cuts are started while the guests freeze: to start one in between can take milliseconds.
+        """
         guests: list[Task[None]] = []
         try:
             for lane in filter(lambda lane: lane.freezes, self._lanes):  # One by one: what was started is waited for.
                 guests += [lane.start(self._clock, "guest", self._hold)]
-            if guests:
-                self._wait_until_ready()
-            return [] if self._over.is_set() else [lane.start(self._clock, "cut", self._cut) for lane in self._lanes]
+            if not guests:
+                self._begin_cuts()
+            return [lane.start(self._clock, "cut", self._cut) for lane in self._lanes]
         except BaseException:
             self._close()
             raise
@@ -138,6 +143,9 @@ class Window:
 
     def _cut(self, lane: Lane) -> None:
         assert lane.plan is not None
+        self._wait_until_ready()
+        if not self._cutting:
+            return
         # What goes wrong is written down, and the cut is asked for by its name after the thaw.
         with self._counting_cut(), suppress(CallError), lane.recorder.act(Action.CUT) as figures:
             deadline = Deadline.after(self._clock, self._job.hold_limit)
@@ -150,8 +158,14 @@ class Window:
     def _count_frozen(self) -> None:
         with self._lock:
             self._unfrozen -= 1
-            if not self._unfrozen:
-                self._ready.set()
+            last = not self._unfrozen
+        if last:
+            self._begin_cuts()
+
+    def _begin_cuts(self) -> None:
+        with self._lock:
+            self._cutting = not self._over.is_set()
+            self._ready.set()
 
     @contextmanager
     def _counting_cut(self) -> Iterator[None]:
@@ -160,13 +174,15 @@ class Window:
         finally:
             with self._lock:
                 self._uncut -= 1
-                if not self._uncut:
-                    self._close()
+                last = not self._uncut
+            if last:
+                self._close()
 
     def _close(self) -> None:
         """Let all guests go."""
-        self._over.set()
-        self._ready.set()
+        with self._lock:
+            self._over.set()
+            self._ready.set()
 
     def _why_closed(self) -> str:
         if self._stop.requested:
