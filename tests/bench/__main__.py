@@ -22,11 +22,11 @@ the values lie. The host has {cpus} processors and no hardware virtualization, s
 (1 minute) was {before:.1f} before and {after:.1f} after. {versions}.
 
 What counts is what an application in the guest feels: a program appends and flushes in a loop, and notes each gap
-between two flushes. The *longest stall* is the longest that touches the command's time, preparation and flush included;
-the *stall at the freeze* is the longest that touches the window, which for virsh and the floor is taken to be all of
-it. *virsh* is `virsh snapshot-create-as --quiesce --disk-only`. The *floor* freezes and
-thaws with nothing between. Every guest has its overlays committed after each cut, so that all chains are equally long.
-*our own* is what of the window is neither the agent's nor the hypervisor's: the window less its four calls.
+between two flushes. The *longest stall* is the longest gap that touches the command's time, preparation and flush
+included; the *stall at the freeze* is the longest that touches the window, which for virsh and the floor is taken to
+be all of the command. *virsh* is `virsh snapshot-create-as --quiesce --disk-only`. The *floor* freezes and thaws with
+nothing between. After each cut the overlays are committed, so that all chains are equally long. *our own* is what of
+the window is neither the agent's nor the hypervisor's: the window less its four calls.
 """
 
 
