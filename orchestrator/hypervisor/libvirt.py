@@ -109,10 +109,11 @@ class LibvirtDomain:
         """
 
         def look(domain: libvirt.virDomain) -> bool:
+            busy = domain.isActive() and _is_busy(domain)  # before the disks: a cut that ends between the two is seen
             used = layers(domain.XMLDesc())
             if any(overlay.path in used for overlay in overlays):
                 return True
-            if domain.isActive() and _is_busy(domain):
+            if busy:
                 raise OutcomeUnknown(f"libvirt is still busy with the domain {self._name}")
             return False
 
