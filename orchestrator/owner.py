@@ -24,7 +24,23 @@ def is_gone(owner: Owner) -> bool:
     """
     if owner.host != socket.gethostname():
         return False
-    return owner.boot != _boot() or _started(owner.pid) != owner.started
+    if owner.boot != _boot():
+        return True
+    started = _started(owner.pid)
+    return not _is_hidden(owner.pid) if started is None else started != owner.started
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether there is such a process of another user, whom `/proc` keeps to itself (the mount option `hidepid`)."""
+    if (_PROC / str(pid)).exists():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _boot() -> str:

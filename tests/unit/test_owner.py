@@ -1,9 +1,11 @@
 """Who owns a run, and when that process is gone for certain."""
 
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +35,17 @@ def test_a_process_that_ended_is_gone_even_before_its_parent_has_noticed() -> No
         child.stdin.close()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie now
         assert owner.is_gone(its)
+
+
+def test_a_process_that_may_not_be_looked_at_is_not_certain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    (tmp_path / "sys/kernel/random").mkdir(parents=True)
+    (tmp_path / "sys/kernel/random/boot_id").write_text(boot)
+    monkeypatch.setattr(owner, "_PROC", tmp_path)  # as with the mount option hidepid, for another user's process
+    other = Owner(socket.gethostname(), boot.strip(), os.getppid(), 1)
+
+    assert not owner.is_gone(other)
+    assert owner.is_gone(replace(other, pid=2**22 + 1))
 
 
 def test_an_owner_survives_being_written_down() -> None:
