@@ -56,7 +56,7 @@ class Window:
         self._lock = threading.Lock()
         self._unfrozen = sum(lane.freezes for lane in lanes)
         self._uncut = len(lanes)
-        #: Every guest has answered its freeze, or the window is over before that.
+        #: Every guest has answered its freeze, or nobody waits for that any longer.
         self._ready = threading.Event()
         #: The cuts are made. It is settled when `_ready` is set: all cuts or none.
         self._cutting = False
@@ -110,7 +110,8 @@ class Window:
             ):
                 self._close()
             self._count_frozen()
-            self._clock.wait(self._over, hold)
+            if not self._clock.wait(self._over, hold) and self._job.quiesce is Quiesce.PREFERRED:
+                self._begin_cuts()  # Not all guests are frozen, and the cut is wanted all the same.
         finally:
             self._close()
             self._thaw(lane, frozen)
@@ -164,7 +165,7 @@ class Window:
 
     def _begin_cuts(self) -> None:
         with self._lock:
-            self._cutting = not self._over.is_set()
+            self._cutting = self._cutting or not self._over.is_set()
             self._ready.set()
 
     @contextmanager

@@ -30,3 +30,13 @@ def test_an_agent_that_goes_mute_before_a_freeze_that_is_required(world: World, 
 
     assert (run.state, run.consistency) == (State.FAILED, Consistency.NONE)
     assert FREEZE not in guest.calls
+
+
+def test_a_freeze_that_outlasts_the_hold_of_the_others(world: World) -> None:
+    fast, slow = world.add_guest("fast"), world.add_guest("slow")
+    slow.faults[FREEZE].append(faults.swallowed())
+    run = world.service(quiesce=Quiesce.PREFERRED, group=True, hold_limit=0.3, freeze_timeout=1.5).run("nightly")
+
+    assert (run.state, run.consistency, exit_code(run)) == (State.DONE, Consistency.CRASH, 4)
+    assert not fast.frozen and not slow.frozen
+    assert all(target.consistency is Consistency.CRASH for target in run.targets)
