@@ -78,14 +78,19 @@ class ExternalSnapshot:
     def discard(self, plan: Plan, deadline: Deadline) -> None:
         """Remove the overlay files, after QEMU has let go of them.
 
-        Raises Rejected, and removes nothing, when the machine stands on one of them; other kinds of CallError, and
-        removes nothing, when that cannot be told.
+        Raises Rejected, and removes nothing, when the machine stands on one of them, or wrote into one before it was
+        started anew on other disks; other kinds of CallError, and removes nothing, when that cannot be told.
         """
         if not self._hypervisor.local:
             return  # libvirt made the files in the cut, and removed them when it failed
         if self._in_use(plan, deadline):
             raise Rejected(f"the machine stands on the overlays of {plan['snapshot']}: nothing was removed")
         self._hypervisor.close_overlays(_overlays(plan), deadline)
+        for overlay in _overlays(plan):
+            if NAME_PREFIX not in Path(overlay.path).name:
+                raise Rejected(f"{overlay.path} does not carry our name: nothing was removed")
+            if _is_written(overlay.path, deadline):
+                raise Rejected(f"{overlay.path} holds what a guest has written: nothing was removed")
         for overlay in _overlays(plan):
             _remove(Path(overlay.path))
 
@@ -159,9 +164,19 @@ def _create(overlay: Overlay, deadline: Deadline) -> None:
     _sync(Path(path).parent)
 
 
+def _is_written(path: str, deadline: Deadline) -> bool:
+    """Whether there is any data in an overlay, without what is below it, which may be in use."""
+    if not Path(path).exists() or not Path(path).stat().st_size:
+        return False
+    alone = {"driver": "qcow2", "backing": None, "file": {"driver": "file", "filename": path}}
+    ended = run(["qemu-img", "map", "-U", "--output=json", f"json:{json.dumps(alone)}"], deadline, keep=CHAIN_LIMIT)
+    try:
+        return any(extent["present"] for extent in json.loads(ended.output))
+    except (ValueError, KeyError, TypeError) as error:
+        raise OutcomeUnknown(f"cannot tell whether {path} holds data: {ended.output}") from error
+
+
 def _remove(path: Path) -> None:
-    if NAME_PREFIX not in path.name:
-        raise Rejected(f"{path} does not carry our name: not removed")
     try:
         path.unlink(missing_ok=True)
     except OSError as error:

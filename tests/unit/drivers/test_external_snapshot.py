@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import stat
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -171,3 +172,16 @@ def test_a_layer_of_a_machine_that_is_off_is_found_in_the_files(tmp_path: Path) 
     assert below.happened(plans[0], soon()) is None
     below.discard(plans[0], soon())
     assert not (tmp_path / "vm.quiesce-r1.qcow2").exists()
+
+
+def test_an_overlay_that_a_guest_has_written_to_is_never_removed(tmp_path: Path) -> None:
+    # A bare QEMU that was started anew on its old disks after a cut that nobody had journaled.
+    disks = raw(tmp_path / "a.img"), raw(tmp_path / "b.img")
+    subject = driver(Shelf(*disks))
+    plan = subject.plan("quiesce-r1", soon())
+    subject.prepare(plan, soon())
+    written = tmp_path / "b.quiesce-r1.qcow2"
+    subprocess.run(["qemu-io", "-c", "write 64k 64k", written], check=True, capture_output=True)
+    with pytest.raises(Rejected, match=f"{written} holds what a guest has written"):
+        subject.discard(plan, soon())
+    assert written.exists() and (tmp_path / "a.quiesce-r1.qcow2").exists()
