@@ -21,8 +21,8 @@ from tests.lab.sharing import Shared
 pytest_plugins = ["tests.lab.fixtures"]
 pytestmark = pytest.mark.real
 
-#: Bytes per second of the disk, and megabytes of the burst: four seconds of writing back.
-SLOW, BURST_MB = 5_000_000, 20
+#: Bytes per second of the disk, and megabytes of the burst: two and a half seconds of writing back.
+SLOW, BURST_MB = 20_000_000, 50
 LITTLE_KB = 2048
 SCRIPT = Path(orchestrator.flush.__file__).with_name("guest.sh")
 SETTINGS = "cd /sys/block/vda/queue && cat iosched/async_depth nr_requests max_sectors_kb /proc/sys/vm/dirty_*"
@@ -32,7 +32,7 @@ PROCESSES = "grep -l [q]uiesce-flush /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ 
 
 @pytest.fixture(scope="module")
 def shared(lab: None) -> Iterator[Shared[BareGuest]]:
-    shared = Shared(lambda: BareGuest(Spec(disks=(Disk("ext4", throttle=SLOW),), memory_mb=768)))
+    shared = Shared(lambda: BareGuest(Spec(disks=(Disk("ext4", size_mb=512, throttle=SLOW),), memory_mb=1024)))
     yield shared
     shared.stop()
 
@@ -84,7 +84,7 @@ def test_gentle_writes_back_while_the_application_goes_on(guest: BareGuest, agen
     guest.dirty(BURST_MB)
     began = guest.clock_ms()
     figures = write_back(agent, PreFlush.GENTLE, later(), Stop())
-    assert figures["dirty_before_kb"] > BURST_MB * 1000 - 2 * LITTLE_KB
+    assert figures["dirty_before_kb"] > BURST_MB * 900
     assert figures["dirty_after_kb"] <= LITTLE_KB
     assert guest.unwritten_mb() * 1024 <= 2 * LITTLE_KB
     assert guest.shell(SETTINGS) == settings
@@ -93,7 +93,7 @@ def test_gentle_writes_back_while_the_application_goes_on(guest: BareGuest, agen
 
 
 def test_sync_writes_back(guest: BareGuest, agent: GuestAgent) -> None:
-    guest.dirty(BURST_MB // 2)
+    guest.dirty(BURST_MB // 3)
     figures = write_back(agent, PreFlush.SYNC, later(), Stop())
     assert figures["dirty_after_kb"] <= LITTLE_KB < figures["dirty_before_kb"]
 
@@ -114,7 +114,7 @@ def keeper(processes: list[int]) -> int:
 def test_whichever_process_is_killed_the_settings_are_restored(
     guest: BareGuest, agent: GuestAgent, settings: str, victim: Callable[[list[int]], int]
 ) -> None:
-    guest.dirty(2 * BURST_MB)
+    guest.dirty(BURST_MB)
     with flushing(agent, Stop()):
         await_lowered(guest, settings)
         guest.shell(f"kill -9 {victim(flush_processes(guest))}")
@@ -147,7 +147,7 @@ def test_a_flush_that_left_its_mark_is_not_taken_for_the_guests_own_setting(
 
 
 def test_a_stop_ends_the_flush_and_restores_the_settings(guest: BareGuest, agent: GuestAgent, settings: str) -> None:
-    guest.dirty(2 * BURST_MB)
+    guest.dirty(BURST_MB)
     with flushing(agent, stop := Stop()) as flush:
         await_lowered(guest, settings)
         stop.request()
