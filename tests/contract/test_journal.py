@@ -1,5 +1,11 @@
-"""What every journal promises, on each engine (see `ports.Journal`)."""
+"""What every journal promises, on each engine (see `ports.Journal`).
 
+Also on the journal in memory, which stands for them in the simulation. What is left out there are races between
+processes, outages and schemas: it has no process of its own that could be raced, stopped or outdated.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 
@@ -7,14 +13,25 @@ import pytest
 
 from orchestrator import states
 from orchestrator.errors import JournalError, NotFound, Superseded
-from orchestrator.journal import SqlJournal
 from orchestrator.model import Consistency, Machine, Run, State, Target, Trigger
-from tests.journals import NOW, OURS, THEIRS, a_run, a_step
+from orchestrator.ports import Journal
+from tests.fakes.journal import MemoryJournal
+from tests.journals import NOW, OURS, THEIRS, StoppedClock, a_run, a_step, open_journal
 
 FURTHER = {State.PENDING: [], State.RUNNING: [State.RUNNING], State.STUCK: [State.RUNNING, State.STUCK]}
 
 
-def moved(journal: SqlJournal, run: Run, machine: str, *path: State, **fields: object) -> Run:
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres), "memory"])
+def journal(request: pytest.FixtureRequest) -> Iterator[Journal]:
+    """An empty journal of each kind in turn."""
+    if request.param == "memory":
+        yield MemoryJournal(StoppedClock())
+        return
+    with closing(open_journal(request.getfixturevalue(f"{request.param}_url"))) as opened:
+        yield opened
+
+
+def moved(journal: Journal, run: Run, machine: str, *path: State, **fields: object) -> Run:
     """The run after a machine of it has gone that way; its target has `fields` at the end."""
     for state in path:
         target = replace(run.target(machine), state=state)
@@ -25,20 +42,20 @@ def moved(journal: SqlJournal, run: Run, machine: str, *path: State, **fields: o
 # Opening
 
 
-def test_a_new_run_stands_in_the_journal_as_it_was_given(journal: SqlJournal) -> None:
+def test_a_new_run_stands_in_the_journal_as_it_was_given(journal: Journal) -> None:
     run = a_run("r1", "db2", "db1")
     assert journal.open_run(run) == run
     assert journal.run("r1") == run
 
 
-def test_a_run_without_a_job_is_remembered_with_its_first_steps(journal: SqlJournal) -> None:
+def test_a_run_without_a_job_is_remembered_with_its_first_steps(journal: Journal) -> None:
     run = replace(a_run("r1", "db1"), job=None, trigger=Trigger.THAW, steps=(a_step("db1"),))
     assert journal.open_run(run) == run
     assert journal.history(1) == (replace(run, steps=()),)
 
 
 @pytest.mark.parametrize("path", FURTHER.values(), ids=FURTHER)
-def test_a_machine_in_an_open_run_is_refused_to_another(journal: SqlJournal, path: list[State]) -> None:
+def test_a_machine_in_an_open_run_is_refused_to_another(journal: Journal, path: list[State]) -> None:
     moved(journal, journal.open_run(a_run("r1", "db1")), "db1", *path)
     second = journal.open_run(a_run("r2", "db1", "db2"))
     assert [target.state for target in second.targets] == [State.REFUSED, State.PENDING]
@@ -48,7 +65,7 @@ def test_a_machine_in_an_open_run_is_refused_to_another(journal: SqlJournal, pat
     assert journal.run("r2") == second
 
 
-def test_a_run_that_is_refused_altogether_has_ended_and_holds_nothing(journal: SqlJournal) -> None:
+def test_a_run_that_is_refused_altogether_has_ended_and_holds_nothing(journal: Journal) -> None:
     first = journal.open_run(a_run("r1", "db1"))
     second = journal.open_run(a_run("r2", "db1"))
     assert (second.state, second.finished_at, second.error) == (
@@ -60,7 +77,7 @@ def test_a_run_that_is_refused_altogether_has_ended_and_holds_nothing(journal: S
     assert journal.open_run(a_run("r3", "db1")).state is State.PENDING
 
 
-def test_a_group_with_a_busy_machine_is_refused_as_a_whole_and_holds_nothing(journal: SqlJournal) -> None:
+def test_a_group_with_a_busy_machine_is_refused_as_a_whole_and_holds_nothing(journal: Journal) -> None:
     journal.open_run(a_run("r1", "db2"))
     group = journal.open_run(a_run("r2", "db1", "db2", "db3", group=True))
     assert {target.state for target in group.targets} == {State.REFUSED}
@@ -71,7 +88,7 @@ def test_a_group_with_a_busy_machine_is_refused_as_a_whole_and_holds_nothing(jou
     assert journal.open_run(a_run("r3", "db1", "db3")).state is State.PENDING
 
 
-def test_a_run_that_names_a_machine_twice_or_an_id_that_is_taken_is_not_written(journal: SqlJournal) -> None:
+def test_a_run_that_names_a_machine_twice_or_an_id_that_is_taken_is_not_written(journal: Journal) -> None:
     with pytest.raises(JournalError):
         journal.open_run(a_run("r1", "db1", "db1"))
     journal.open_run(a_run("r2", "db2"))
@@ -83,7 +100,7 @@ def test_a_run_that_names_a_machine_twice_or_an_id_that_is_taken_is_not_written(
 # Moving
 
 
-def test_a_move_writes_the_target_its_steps_and_what_follows_for_the_run(journal: SqlJournal) -> None:
+def test_a_move_writes_the_target_its_steps_and_what_follows_for_the_run(journal: Journal) -> None:
     run = journal.open_run(a_run("r1", "db1"))
     journal.move(run, replace(run.targets[0], state=State.RUNNING), [a_step("db1", 1), a_step("db1", 2)])
     assert journal.run("r1") == replace(
@@ -105,7 +122,7 @@ def test_a_move_writes_the_target_its_steps_and_what_follows_for_the_run(journal
     )
 
 
-def test_a_run_is_what_the_worst_of_its_targets_is_and_ends_with_the_last(journal: SqlJournal) -> None:
+def test_a_run_is_what_the_worst_of_its_targets_is_and_ends_with_the_last(journal: Journal) -> None:
     run = journal.open_run(a_run("r1", "db1", "db2"))
     run = moved(
         journal, run, "db1", State.RUNNING, State.DONE, consistency=Consistency.APPLICATION, snapshot={}, error="slow"
@@ -120,7 +137,7 @@ def test_a_run_is_what_the_worst_of_its_targets_is_and_ends_with_the_last(journa
 
 @pytest.mark.parametrize("before", State)
 @pytest.mark.parametrize("after", State)
-def test_only_the_moves_of_the_table_land(journal: SqlJournal, before: State, after: State) -> None:
+def test_only_the_moves_of_the_table_land(journal: Journal, before: State, after: State) -> None:
     run = replace(a_run("r1", "db1"), targets=(Target(Machine("db1"), state=before),))
     journal.open_run(run)
     target = replace(run.targets[0], state=after)
@@ -134,7 +151,7 @@ def test_only_the_moves_of_the_table_land(journal: SqlJournal, before: State, af
         assert journal.run("r1").steps == ()
 
 
-def test_a_move_by_somebody_who_does_not_own_the_run_leaves_no_trace(journal: SqlJournal) -> None:
+def test_a_move_by_somebody_who_does_not_own_the_run_leaves_no_trace(journal: Journal) -> None:
     run = journal.open_run(a_run("r1", "db1"))
     target = replace(run.targets[0], state=State.RUNNING, snapshot={"a": 1}, error="x")
     with pytest.raises(Superseded, match="r1"):
@@ -146,7 +163,7 @@ def test_a_move_by_somebody_who_does_not_own_the_run_leaves_no_trace(journal: Sq
     assert journal.run("r1") == run
 
 
-def test_stuck_keeps_the_machine_until_a_thaw_is_confirmed(journal: SqlJournal) -> None:
+def test_stuck_keeps_the_machine_until_a_thaw_is_confirmed(journal: Journal) -> None:
     run = moved(journal, journal.open_run(a_run("r1", "db1")), "db1", State.RUNNING, State.STUCK)
     assert (run.state, run.finished_at) == (State.STUCK, None)
     assert journal.open_run(a_run("r2", "db1")).state is State.REFUSED
@@ -154,7 +171,7 @@ def test_stuck_keeps_the_machine_until_a_thaw_is_confirmed(journal: SqlJournal) 
     assert journal.open_run(a_run("r3", "db1")).state is State.PENDING
 
 
-def test_the_snapshot_is_the_one_of_the_last_move(journal: SqlJournal) -> None:
+def test_the_snapshot_is_the_one_of_the_last_move(journal: Journal) -> None:
     run = journal.open_run(a_run("r1", "db1"))
     run = moved(journal, run, "db1", State.RUNNING, State.STUCK, snapshot={"files": ["a"]})
     assert run.targets[0].snapshot == {"files": ["a"]}
@@ -164,7 +181,7 @@ def test_the_snapshot_is_the_one_of_the_last_move(journal: SqlJournal) -> None:
 # Steps
 
 
-def test_steps_keep_their_order_over_all_calls(journal: SqlJournal) -> None:
+def test_steps_keep_their_order_over_all_calls(journal: Journal) -> None:
     run = journal.open_run(a_run("r1", "db1", "db2"))
     journal.record(run, [a_step("db1", 1), a_step("db2", 2)])
     journal.record(run, [])
@@ -172,14 +189,14 @@ def test_steps_keep_their_order_over_all_calls(journal: SqlJournal) -> None:
     assert [step.figures["n"] for step in journal.run("r1").steps] == [1, 2, 3]
 
 
-def test_steps_of_a_run_that_is_no_longer_ours_are_still_the_truth(journal: SqlJournal) -> None:
+def test_steps_of_a_run_that_is_no_longer_ours_are_still_the_truth(journal: Journal) -> None:
     run = journal.open_run(a_run("r1", "db1"))
     journal.take_over(run, THEIRS)
     journal.record(run, [a_step("db1")])
     assert journal.run("r1").steps == (a_step("db1"),)
 
 
-def test_steps_of_no_run_or_no_machine_of_it_are_not_written(journal: SqlJournal) -> None:
+def test_steps_of_no_run_or_no_machine_of_it_are_not_written(journal: Journal) -> None:
     run = journal.open_run(a_run("r1", "db1"))
     with pytest.raises(NotFound):
         journal.record(replace(run, id="r9"), [a_step("db1")])
@@ -191,7 +208,7 @@ def test_steps_of_no_run_or_no_machine_of_it_are_not_written(journal: SqlJournal
 # Taking over
 
 
-def test_whoever_takes_a_run_over_owns_it_alone(journal: SqlJournal) -> None:
+def test_whoever_takes_a_run_over_owns_it_alone(journal: Journal) -> None:
     run = journal.open_run(a_run("r1", "db1"))
     journal.record(run, [a_step("db1")])
     taken = journal.take_over(run, THEIRS)
@@ -203,7 +220,7 @@ def test_whoever_takes_a_run_over_owns_it_alone(journal: SqlJournal) -> None:
     moved(journal, taken, "db1", State.RECOVERED)
 
 
-def test_a_run_that_has_ended_is_not_taken_over(journal: SqlJournal) -> None:
+def test_a_run_that_has_ended_is_not_taken_over(journal: Journal) -> None:
     run = moved(journal, journal.open_run(a_run("r1", "db1")), "db1", State.CANCELLED)
     with pytest.raises(Superseded):
         journal.take_over(run, THEIRS)
@@ -213,7 +230,7 @@ def test_a_run_that_has_ended_is_not_taken_over(journal: SqlJournal) -> None:
 # Reading
 
 
-def test_a_run_is_found_by_an_unambiguous_beginning(journal: SqlJournal) -> None:
+def test_a_run_is_found_by_an_unambiguous_beginning(journal: Journal) -> None:
     for run_id in ("a1", "a12", "B", "b%_", "é"):
         journal.open_run(a_run(run_id, f"machine-of-{run_id}"))
     found = {given: journal.run(given).id for given in ("a1", "a12", "B", "b", "b%", "é")}
@@ -225,7 +242,7 @@ def test_a_run_is_found_by_an_unambiguous_beginning(journal: SqlJournal) -> None
             journal.run(unknown)
 
 
-def test_open_runs_come_with_their_steps_oldest_first(journal: SqlJournal) -> None:
+def test_open_runs_come_with_their_steps_oldest_first(journal: Journal) -> None:
     early, late = a_run("r1", "db1", at=NOW - timedelta(hours=1)), a_run("r2", "db2", "db3")
     for run in (late, early):
         journal.open_run(run)
@@ -235,7 +252,7 @@ def test_open_runs_come_with_their_steps_oldest_first(journal: SqlJournal) -> No
     assert journal.open_runs() == (replace(early, steps=(a_step("db1"),)), late)
 
 
-def test_the_history_names_stuck_runs_first_and_then_the_newest(journal: SqlJournal) -> None:
+def test_the_history_names_stuck_runs_first_and_then_the_newest(journal: Journal) -> None:
     for hour in range(6):
         run = journal.open_run(a_run(f"r{hour}", f"db{hour}", at=NOW + timedelta(hours=hour)))
         journal.record(run, [a_step(f"db{hour}")])
@@ -247,7 +264,7 @@ def test_the_history_names_stuck_runs_first_and_then_the_newest(journal: SqlJour
     assert journal.history(9)[0] == replace(journal.run("r3"), steps=())
 
 
-def test_the_history_can_be_narrowed(journal: SqlJournal) -> None:
+def test_the_history_can_be_narrowed(journal: Journal) -> None:
     for number, (job, machines) in enumerate([("a", ("db1", "db2")), ("b", ("db1",)), ("a", ("db2",))]):
         run = journal.open_run(a_run(f"r{number}", *machines, job=job, at=NOW + timedelta(minutes=number)))
         for machine in machines:

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ from hypothesis.stateful import (
 from orchestrator import states
 from orchestrator.errors import Superseded
 from orchestrator.model import Consistency, Owner, Run, State, Step, Target
-from tests.journals import NOW, OURS, THEIRS, a_run, a_step, open_journal
+from orchestrator.ports import Journal
+from tests.fakes.journal import MemoryJournal
+from tests.journals import NOW, OURS, THEIRS, StoppedClock, a_run, a_step, open_journal
 
 MACHINES = ["db1", "db2", "db3"]
 OWNERS = st.sampled_from([OURS, THEIRS])
@@ -32,17 +35,17 @@ class JournalMachine(RuleBasedStateMachine):
     """Runs over few machines, so that they meet."""
 
     runs = Bundle("runs")
-    template: Path
+    #: Makes an empty journal, to be closed with the stack.
+    make: Callable[[ExitStack], Journal]
 
     @initialize()
     def begin(self) -> None:
-        self.folder = tempfile.TemporaryDirectory()
-        self.journal = open_journal(f"sqlite:///{shutil.copy(self.template, self.folder.name)}")
+        self.stack = ExitStack()
+        self.journal = type(self).make(self.stack)
         self.model: dict[str, Run] = {}
 
     def teardown(self) -> None:
-        self.journal.close()
-        self.folder.cleanup()
+        self.stack.close()
 
     @rule(target=runs, machines=st.permutations(MACHINES), count=st.integers(1, 3), group=st.booleans())
     def open_run(self, machines: list[str], count: int, group: bool) -> str:
@@ -132,7 +135,19 @@ def settled(run: Run) -> Run:
 
 
 def test_every_sequence_of_calls_follows_the_move_table(sqlite_template: Path) -> None:
-    class OnThisTemplate(JournalMachine):
-        template = sqlite_template
+    def make(stack: ExitStack) -> Journal:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        return stack.enter_context(closing(open_journal(f"sqlite:///{shutil.copy(sqlite_template, folder)}")))
 
-    run_state_machine_as_test(OnThisTemplate, settings=settings(max_examples=25, stateful_step_count=25, deadline=None))
+    walk(make)
+
+
+def test_the_journal_in_memory_follows_it_too() -> None:
+    walk(lambda _: MemoryJournal(StoppedClock()))
+
+
+def walk(make_journal: Callable[[ExitStack], Journal]) -> None:
+    class OnThisJournal(JournalMachine):
+        make = staticmethod(make_journal)
+
+    run_state_machine_as_test(OnThisJournal, settings=settings(max_examples=25, stateful_step_count=25, deadline=None))
