@@ -29,9 +29,10 @@ def thaw_until_confirmed(agent: Agent, recorder: Recorder, clock: Clock, limit: 
     """
     watched = Deadline.after(clock, agent.linger if watch else 0.0)
     _thaw(agent, recorder, Deadline.after(clock, limit))
-    while not watched.passed:
+    while watch:
         try:
             _confirm(agent, recorder, watched)
+            watch = False
         except CallError:
             _thaw(agent, recorder, Deadline.after(clock, limit))
 
@@ -47,12 +48,14 @@ def _thaw(agent: Agent, recorder: Recorder, deadline: Deadline) -> None:
 
 
 def _confirm(agent: Agent, recorder: Recorder, until: Deadline) -> None:
-    """Afterwards the agent has said `thawed`, and at every look until then."""
+    """Afterwards the agent has said `thawed` at every look, the last of which was sent after `until`."""
     with recorder.act(Action.CONFIRM) as figures:
         while True:
+            # A slow agent may answer after `until` what was asked before, and know nothing of what came behind it.
+            last = until.passed
             figures["status"] = agent.freeze_status(Deadline.after(until.clock, _ONE_TRY))
             if figures["status"] is FreezeStatus.FROZEN:
                 raise NotThawed("the agent says that the guest is still frozen")
-            if until.passed:
+            if last:
                 return
             until.clock.sleep(_LOOK)
