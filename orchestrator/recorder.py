@@ -43,6 +43,11 @@ class Recorder:
         with self._lock:
             self._journaled += len(steps)
 
+    def found(self, count: int) -> None:
+        """The journal was looked at, and has that many of the steps."""
+        with self._lock:
+            self._journaled = min(count, len(self._steps))
+
     def intend(self, action: Action, **figures: Any) -> None:
         """Write down that `action` is about to be done."""
         self._add(self._step(action, Outcome.INTENT, None, figures))

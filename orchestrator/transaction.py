@@ -3,8 +3,8 @@
 One transaction holds one machine, or all machines of a consistency group.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -17,7 +17,7 @@ from orchestrator.errors import (
     Refused,
 )
 from orchestrator.flush import write_back
-from orchestrator.model import Action, Job, Outcome, Power, PreFlush, Quiesce, Run, State, Target
+from orchestrator.model import Action, Job, Outcome, Power, PreFlush, Quiesce, Run, State, Step, Target
 from orchestrator.policy import dangling, judge, with_what_was_left
 from orchestrator.ports import Journal
 from orchestrator.preflight import check_agent, check_power, check_thawed
@@ -169,15 +169,31 @@ class Transaction:
             lane.error = OutcomeUnknown(f"a defect in {work.__name__}: {type(defect).__name__}: {defect}")
 
     def _record(self, lane: Lane) -> None:
-        steps = lane.recorder.unjournaled()
-        self._journal.record(self._run, steps)
-        lane.recorder.journaled(steps)
+        with self._writing(lane) as steps:
+            self._journal.record(self._run, steps)
 
     def _move(self, lane: Lane, target: Target) -> None:
-        steps = lane.recorder.unjournaled()
-        self._journal.move(self._run, target, steps)
-        lane.recorder.journaled(steps)
+        with self._writing(lane) as steps:
+            if lane.target.state is not target.state:
+                self._journal.move(self._run, target, steps)
         lane.target = target
+
+    @contextmanager
+    def _writing(self, lane: Lane) -> Iterator[tuple[Step, ...]]:
+        """The steps that the journal does not have yet, which the body of the `with` writes.
+
+        A write that failed may have landed all the same, when only its answer was lost. So what the journal has is
+        looked up first: nothing is written twice, and a move that has landed is not taken for another process's.
+        """
+        if lane.in_doubt:
+            run = self._journal.run(self._run.id)
+            lane.target = run.target(lane.machine)
+            lane.recorder.found(len(run.steps_of(lane.machine)))
+        lane.in_doubt = True
+        steps = lane.recorder.unjournaled()
+        yield steps
+        lane.recorder.journaled(steps)
+        lane.in_doubt = False
 
     def _after_thaw(self, lane: Lane, write: Callable[..., None], *arguments: Target) -> None:
         """Write to the journal, and wait for it if it is away. If it stays away, say how the guest is."""

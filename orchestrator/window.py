@@ -36,6 +36,8 @@ class Lane:
     plan: Plan | None = None
     #: False: cut without a freeze, because the job says so, or because it allows it and the guest cannot be frozen.
     freezes: bool = True
+    #: The last write to the journal was not answered: it may have landed.
+    in_doubt: bool = False
     #: Why this machine came no further.
     error: QuiesceError | None = None
 
