@@ -6,8 +6,9 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 
 from orchestrator.clock import Clock, Deadline, Stop, Task
-from orchestrator.errors import CallError, MachineBusy, NotFound, Superseded
+from orchestrator.errors import CallError, JournalError, MachineBusy, NotFound, StuckUnjournaled, Superseded
 from orchestrator.model import Action, Health, Job, Machine, Owner, Run, State, Target, Trigger
+from orchestrator.policy import freeze_may_hold
 from orchestrator.ports import Agent, Connections, Journal, Observer
 from orchestrator.preflight import check_thawed, report
 from orchestrator.recorder import Recorder
@@ -23,7 +24,7 @@ from orchestrator.window import Lane
 _CHECK = 10.0
 #: Seconds for which a thaw by hand is tried.
 _THAW = 60.0
-#: Seconds, after that, for the journal to come back.
+#: Seconds, after the thaw, for the journal to come back.
 _JOURNAL = 30.0
 
 
@@ -71,9 +72,15 @@ class Service:
             lanes = [self._lane(run, spec, target, observer, stack) for target in run.targets]
             run = self._journal.open_run(run)
             lanes = [lane for lane in lanes if run.target(lane.machine).state in OPEN]
-            with suppress(Superseded):  # Another process has settled some of it, and the journal says how.
-                self._transact(run, spec, lanes, stop or Stop())
-        return self._journal.run(run.id)
+            try:
+                with suppress(Superseded):  # Another process has settled some of it, and the journal says how.
+                    self._transact(run, spec, lanes, stop or Stop())
+                return after_thaw(Deadline.after(self._clock, _JOURNAL))(self._journal.run, run.id)
+            except JournalError as error:
+                stuck = [lane.machine for lane in lanes if freeze_may_hold(lane.recorder.steps)]
+                if not stuck or isinstance(error, StuckUnjournaled):
+                    raise
+                raise StuckUnjournaled(f"{error}; {', '.join(stuck)} may still be frozen") from error
 
     def recover(self, observer: Observer | None = None) -> tuple[Run, ...]:
         """Settle the open runs of dead processes and try stuck guests again; see `Recovery.recover`."""

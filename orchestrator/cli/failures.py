@@ -48,6 +48,8 @@ def exit_code(error: QuiesceError) -> int:
     match error:
         case ConfigError() | NotFound():
             return 2
+        case StuckUnjournaled():
+            return 3
         case Refused():
             return 5
         case StuckUnjournaled():

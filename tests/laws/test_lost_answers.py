@@ -4,14 +4,15 @@ All of these were found by the simulation first.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from orchestrator.errors import JournalUnavailable, Rejected
-from orchestrator.model import Action, Outcome, Quiesce, Run, State
+from orchestrator.errors import JournalUnavailable, Rejected, StuckUnjournaled
+from orchestrator.model import Action, Outcome, Quiesce, Run, State, Step
 from orchestrator.policy import dangling
+from tests.fakes import faults
 from tests.fakes.agent import FakeAgent
 from tests.laws.conftest import World
 
@@ -90,3 +91,39 @@ def test_an_intent_to_prepare_that_was_not_acted_on_has_its_outcome(
 
     assert [step.outcome for step in run.steps if step.action is Action.PREPARE] == [Outcome.INTENT, Outcome.FAILED]
     assert world.storages["vm"].calls == ["plan", "discard"]
+
+
+def test_a_run_that_is_done_is_told_when_the_journal_is_back(
+    world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_answers(world, monkeypatch, "run", 1, 2)
+    assert world.service().run("nightly").state is State.DONE
+
+
+def test_a_guest_that_may_be_frozen_outranks_a_journal_that_cannot_tell(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.service._JOURNAL", 0.3)
+    world.add_guest("a")
+    world.add_guest("b").faults[THAW].extend([faults.error("no")] * 1000)
+    world.add_guest("c")
+    lose_answers(world, monkeypatch, "run", *range(1, 100))
+    with pytest.raises(StuckUnjournaled, match="b may still be frozen"):
+        world.service(thaw_timeout=0.5).run("nightly")
+
+
+def test_a_guest_that_may_be_frozen_outranks_another_whose_run_the_journal_did_not_take(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add_guest("a").faults[THAW].extend([faults.error("no")] * 1000)
+    world.add_guest("b")
+    real = world.journal.record
+
+    def record(run: Run, steps: Sequence[Step]) -> None:
+        if steps[0].machine == "b":
+            raise JournalUnavailable("gone")
+        real(run, steps)
+
+    monkeypatch.setattr(world.journal, "record", record)
+    with pytest.raises(StuckUnjournaled, match="a may still be frozen"):
+        world.service(thaw_timeout=0.5).run("nightly")
