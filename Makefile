@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup packages demo test lint bench lock clean
+.PHONY: help setup packages demo test lint soak bench lock clean
 
 help: ## Show these words
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,13 @@ lint: setup ## Check style, types and layers
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+HISTORIES ?= 100000
+JOBS ?= 2
+FIRST ?= 1
+
+soak: setup ## Live through 100000 simulated histories; others with HISTORIES=, FIRST= (seed) and JOBS=
+	@$(BIN)/python -m tests.simulation --histories $(HISTORIES) --first $(FIRST) --jobs $(JOBS)
 
 bench: setup ## Measure what a guest's application feels
 	@$(BIN)/python -m tests.bench

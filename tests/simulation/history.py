@@ -1,0 +1,98 @@
+"""One history: a world drawn from a seed, a storm, and what is left of it after the last recovery."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from random import Random
+from unittest.mock import patch
+
+from orchestrator.recovery import InHand
+from tests.simulation import processes
+from tests.simulation.reckoning import check_run
+from tests.simulation.scheduler import Scheduler
+from tests.simulation.world import STORM, World
+
+
+@dataclass(frozen=True)
+class History:
+    """What came of one seed."""
+
+    seed: int
+    #: The law that was broken, in words; None when all hold.
+    broken: str | None
+    #: How the machines of its runs ended, each as "state consistency", and how many times.
+    ends: Counter[str]
+    #: How many processes were killed.
+    killed: int
+    trace: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for two histories that went the same way."""
+        return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()
+
+
+def live(seed: int, *, traced: bool = False) -> History:
+    """Let the history of `seed` happen. It is the same each time, whatever the machine."""
+    chance = Random(seed)  # noqa: S311 - it must be the same each time
+    trace: list[str] | None = [] if traced else None
+    scheduler = Scheduler(chance, trace)
+    with of_the_simulation(scheduler):
+        world = World(chance, scheduler)
+        try:
+            processes.populate(world)
+            scheduler.at(STORM, world.clear)
+            _let_happen(world, "the storm")
+            processes.begin(world, processes.last_recovery, scheduler.now)
+            _let_happen(world, "the last recovery")
+            for run in world.journal.runs.values():
+                check_run(world.laws, run, world.guests, world.storages)
+            broken = world.laws.broken
+        finally:
+            scheduler.end()
+    killed = sum(process.doom is not None and not process.alive for process in world.processes)
+    ends = Counter(f"{t.state} {t.consistency}" for run in world.journal.runs.values() for t in run.targets)
+    return History(seed, broken, ends, killed, tuple(trace or ()))
+
+
+@contextmanager
+def of_the_simulation(scheduler: Scheduler) -> Iterator[None]:
+    """Give to each simulated process what the product has once in a process, and chance from the seed alone."""
+    in_hand = InHandOfEach(scheduler)
+    with (
+        patch("orchestrator.service.secrets", RunIds(scheduler.chance)),
+        patch("orchestrator.service.in_hand", in_hand),
+        patch("orchestrator.recovery.in_hand", in_hand),
+    ):
+        yield
+
+
+class InHandOfEach:
+    """Stands in for `recovery.in_hand`: what a dead process had in hand is in nobody's."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._of: defaultdict[int, InHand] = defaultdict(InHand)
+
+    def __contains__(self, run_id: str) -> bool:
+        return run_id in self._of[self._scheduler.process.number]
+
+    def taking(self, run_id: str) -> AbstractContextManager[None]:
+        return self._of[self._scheduler.process.number].taking(run_id)
+
+
+class RunIds:
+    """Stands in for `secrets`."""
+
+    def __init__(self, chance: Random) -> None:
+        self._chance = chance
+
+    def token_hex(self, count: int) -> str:
+        return f"{self._chance.getrandbits(8 * count):0{2 * count}x}"
+
+
+def _let_happen(world: World, what: str) -> None:
+    ended = world.scheduler.run(lambda: world.laws.broken is not None)
+    world.laws.check(ended, f"{what} never ended")

@@ -1,0 +1,216 @@
+"""The product with one law broken on purpose: if the simulation does not notice, its silence is worth nothing.
+
+Each mutant is the mistake that somebody could make in good faith, and some are what programs in the field do.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+from orchestrator import policy, recovery, service, settling, thawing, transaction, window
+from orchestrator.clock import Clock, Deadline
+from orchestrator.errors import CallError, Superseded
+from orchestrator.model import Action, Outcome, Run, State, Step, Target
+from orchestrator.ports import Agent, Driver, Plan
+from orchestrator.recorder import Recorder
+from orchestrator.recovery import Recovery
+from orchestrator.transaction import Transaction
+from orchestrator.window import Lane, Window
+
+Mutant = Callable[[], AbstractContextManager[Any]]
+
+
+def thaw_only_after_a_successful_freeze() -> AbstractContextManager[Any]:
+    """`if frozen: thaw()`. A freeze whose answer was lost is never thawed."""
+
+    def frozen(steps: Sequence[Step]) -> bool:
+        freeze = policy.outcome_of(steps, Action.FREEZE)
+        return freeze is not None and freeze.outcome is Outcome.DONE
+
+    return patch.object(window, "freeze_may_hold", frozen)
+
+
+@contextmanager
+def thaw_assumed() -> Iterator[None]:
+    """The thaw is sent once, and whatever comes of it, the guest is believed to be thawed."""
+
+    def thaw_once(agent: Agent, recorder: Recorder, clock: Clock, limit: float, *, watch: bool) -> None:
+        with suppress(CallError), recorder.act(Action.THAW) as figures:
+            figures["thawed"] = agent.thaw(Deadline.after(clock, limit))
+        with recorder.act(Action.CONFIRM):
+            pass
+
+    with patch.object(window, "thaw_until_confirmed", thaw_once):
+        yield
+
+
+@contextmanager
+def thaw_not_watched() -> Iterator[None]:
+    """After a freeze that was given up, one thaw will do: the freeze that lands behind it is never seen."""
+    real = thawing.thaw_until_confirmed
+
+    def unwatched(agent: Agent, recorder: Recorder, clock: Clock, limit: float, *, watch: bool) -> None:
+        real(agent, recorder, clock, limit, watch=False)
+
+    with patch.object(window, "thaw_until_confirmed", unwatched):
+        yield
+
+
+@contextmanager
+def intent_after_act() -> Iterator[None]:
+    """The journal learns of the freeze when it is over."""
+    settle = Transaction._settle
+
+    def only_remember(self: Transaction) -> None:
+        for lane in self._lanes:
+            for action in (Action.FREEZE, Action.CUT, Action.THAW) if lane.freezes else (Action.CUT,):
+                lane.recorder.intend(action)
+
+    def journal_and_settle(self: Transaction, lane: Lane) -> None:
+        self._move(lane, replace(lane.target, state=State.RUNNING))
+        settle(self, lane)
+
+    with (
+        patch.object(Transaction, "_commit_intents", only_remember),
+        patch.object(Transaction, "_settle", journal_and_settle),
+    ):
+        yield
+
+
+@contextmanager
+def status_believed_over_count() -> Iterator[None]:
+    """The agent said `frozen` to the end, so the cut is called consistent."""
+    real = policy.doubt_about
+
+    def believing(steps: Sequence[Step]) -> str | None:
+        doubt = real(steps)
+        return None if doubt and "but the thaw found" in doubt else doubt
+
+    with patch.object(policy, "doubt_about", believing):
+        yield
+
+
+@contextmanager
+def cut_repeated() -> Iterator[None]:
+    """A cut without an answer is made once more, as a retry that knows no better does."""
+    real = Window._cut
+
+    def twice(self: Window, lane: Lane) -> None:
+        real(self, lane)
+        cut = policy.outcome_of(lane.recorder.steps, Action.CUT)
+        if cut is not None and cut.outcome is Outcome.UNKNOWN and lane.plan is not None:
+            with suppress(CallError):
+                lane.driver.cut(lane.plan, Deadline.after(self._clock, 5))
+
+    with patch.object(Window, "_cut", twice):
+        yield
+
+
+@contextmanager
+def hold_limit_not_enforced() -> Iterator[None]:
+    """The guest is held for as long as the cut takes."""
+    real = Window._hold
+
+    def patient(self: Window, lane: Lane) -> None:
+        self._job = replace(self._job, hold_limit=1000)
+        real(self, lane)
+
+    with patch.object(Window, "_hold", patient):
+        yield
+
+
+def thaw_whatever_happened() -> AbstractContextManager[Any]:
+    """A freeze that was refused, because a stranger holds the guest, is thawed all the same."""
+    return patch.object(window, "freeze_may_hold", lambda steps: True)
+
+
+def stranger_thawed_by_hand() -> AbstractContextManager[Any]:
+    """`quiesce thaw` without `--force` does not ask whose freeze it is."""
+    return patch.object(service, "check_thawed", lambda agent, deadline: None)
+
+
+@contextmanager
+def journal_written_in_the_window() -> Iterator[None]:
+    """Every step is journaled as it is made, while the guest is frozen."""
+    real = Transaction._commit_intents
+
+    def at_once(self: Transaction) -> None:
+        real(self)
+        for lane in self._lanes:
+            lane.recorder._observer = lambda step, lane=lane: self._record(lane)
+
+    with patch.object(Transaction, "_commit_intents", at_once):
+        yield
+
+
+@contextmanager
+def recovery_closes_first() -> Iterator[None]:
+    """Recovery closes the run and then thaws: killed in between, nobody comes again."""
+    real = Recovery._settle
+
+    def closing(self: Recovery, run: Run, lost: str, target: Target) -> None:
+        self._journal.move(run, replace(target, state=State.RECOVERED), ())
+        with suppress(Superseded):
+            real(self, run, lost, target)
+
+    with patch.object(Recovery, "_settle", closing):
+        yield
+
+
+def recovery_of_the_living() -> AbstractContextManager[Any]:
+    """Recovery takes every open run for a dead one."""
+    return patch.object(Recovery, "is_abandoned", lambda self, run: True)
+
+
+@contextmanager
+def discard_without_asking() -> Iterator[None]:
+    """What was prepared for a cut that failed is removed, and the cut is not asked for."""
+
+    def at_once(driver: Driver, plan: Plan, recorder: Recorder, deadline: Deadline, record: Callable[[], None]) -> None:
+        settling.discard(driver, plan, recorder, deadline, record)
+
+    with ExitStack() as stack:
+        for module in (transaction, recovery):
+            stack.enter_context(patch.object(module, "settle_cut", at_once))
+        yield
+
+
+def lost_answer_taken_for_no() -> AbstractContextManager[Any]:
+    """A write to the journal whose answer was lost is written again."""
+    return patch.object(Lane, "in_doubt", property(lambda lane: False, lambda lane, value: None), create=True)
+
+
+@contextmanager
+def unknown_taken_for_failed() -> Iterator[None]:
+    """A freeze without an answer is a freeze that was not sent."""
+    real = policy.freeze_may_hold
+
+    def certain(steps: Sequence[Step]) -> bool:
+        freeze = policy.outcome_of(steps, Action.FREEZE)
+        return real(steps) and (freeze is None or freeze.outcome is not Outcome.UNKNOWN)
+
+    with ExitStack() as stack:
+        for module in (window, policy, recovery, settling):
+            stack.enter_context(patch.object(module, "freeze_may_hold", certain))
+        yield
+
+
+MUTANTS: list[Mutant] = [
+    thaw_only_after_a_successful_freeze,
+    thaw_assumed,
+    thaw_not_watched,
+    intent_after_act,
+    status_believed_over_count,
+    cut_repeated,
+    hold_limit_not_enforced,
+    thaw_whatever_happened,
+    stranger_thawed_by_hand,
+    journal_written_in_the_window,
+    recovery_closes_first,
+    recovery_of_the_living,
+    discard_without_asking,
+    lost_answer_taken_for_no,
+    unknown_taken_for_failed,
+]
