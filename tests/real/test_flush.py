@@ -123,14 +123,15 @@ def test_whichever_process_is_killed_the_settings_are_restored(
 
 
 def test_without_agent_and_caller_it_goes_on_and_the_next_run_waits_for_it(guest: BareGuest, settings: str) -> None:
-    guest.dirty(BURST_MB)
+    guest.dirty(BURST_MB + 30)
     with closing(client(guest)) as first:
         first.start("/bin/sh", ["-c", SCRIPT.read_text(), "quiesce-flush", "gentle", "60"], later())
     await_lowered(guest, settings)
     guest.kill_agent()
     guest.start_agent()
     with closing(client(guest)) as second:
-        assert write_back(second, PreFlush.GENTLE, later(), Stop())["dirty_after_kb"] <= LITTLE_KB
+        figures = write_back(second, PreFlush.GENTLE, later(), Stop())
+    assert figures["dirty_after_kb"] <= LITTLE_KB < figures["dirty_before_kb"], "the first one was under way"
     assert not flush_processes(guest)
     assert guest.shell(SETTINGS) == settings, "nobody took the lowered settings for the guest's own"
 
