@@ -20,7 +20,7 @@ def prepared(product: Product, tmp_path: Path) -> "Gate":
     folder = tmp_path / "bin"
     folder.mkdir()
     product.environment["PATH"] = f"{folder}:/usr/sbin:/usr/bin:/sbin:/bin"
-    return Gate(folder, "qemu-img", before=f'{shutil.which("qemu-img")} "$@" || exit')
+    return Gate(folder, "qemu-img", before=f'{shutil.which("qemu-img")} "$@" && test "$1" = create || exit')
 
 
 def kill_in_the_window(product: Product, gate: Gate, *guests: Guest) -> None:

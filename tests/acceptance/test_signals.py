@@ -63,7 +63,7 @@ def test_a_signal_before_the_freeze_leaves_the_guest_untouched(product: Product,
     product.environment["PATH"] = f"{folder}:/usr/sbin:/usr/bin:/sbin:/bin"
     product.job("vm")
     before = guest.active_disks()
-    with Gate(folder, "qemu-img", before=f'{shutil.which("qemu-img")} "$@" || exit') as gate:
+    with Gate(folder, "qemu-img", before=f'{shutil.which("qemu-img")} "$@" && test "$1" = create || exit') as gate:
         running = product.start("run", "job", "--json")
         gate.wait_entered()
         running.send(signal.SIGTERM)
