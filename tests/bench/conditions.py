@@ -1,11 +1,13 @@
 """The conditions under which the contenders meet, and how they take turns."""
 
+import resource
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from orchestrator.clock import SystemClock
 from orchestrator.journal import SqlJournal
@@ -23,6 +25,13 @@ PEER, DOMAIN, BARE = "virsh", "quiesce, libvirt", "quiesce, bare QEMU"
 DOMAIN_FLOOR, BARE_FLOOR = "floor, libvirt", "floor, bare QEMU"
 #: How this program is called after a burst, for each kind of pre-flush.
 BURST = {how: f"quiesce, pre_flush = {how}" for how in PreFlush}
+
+
+class Duration(NamedTuple):
+    """What a command took: on the clock, and of the processor, which a busy machine changes less. Both in seconds."""
+
+    clock: float
+    processor: float
 
 
 class Bench:
@@ -55,16 +64,16 @@ class Bench:
             ours = [Contender(name, guest, self._run("domain", how), burst=True) for how, name in BURST.items()]
             return self._in_turns(Contender(PEER, guest, partial(peer, guest), burst=True), *ours)
 
-    def history(self, runs: int) -> list[float]:
-        """Seconds of `quiesce history`, over so many runs of the past."""
+    def history(self, runs: int) -> list[Duration]:
+        """What `quiesce history` takes, over so many runs of the past."""
         self._say(f"writing {runs} runs into a journal")
         self._configure()
         self._live(runs)
         taken = []
         for _ in range(self._rounds):
-            begun = time.monotonic()
+            used, begun = _used_by_children(), time.monotonic()
             quiesce(self._configuration, "history")
-            taken.append(time.monotonic() - begun)
+            taken.append(Duration(time.monotonic() - begun, _used_by_children() - used))
         return taken
 
     def _run(self, machine: str, how: PreFlush) -> Callable[[], dict[str, object]]:
@@ -102,6 +111,12 @@ class Bench:
                 run = journal.open_run(a_run(f"20260101-000000-{number:06}", "db1"))
                 for state in (State.RUNNING, State.DONE):
                     journal.move(run, replace(run.target("db1"), state=state), steps)
+
+
+def _used_by_children() -> float:
+    """Seconds of the processor that the programs have used which this one has started and seen end."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _booted(*guests: Guest) -> ExitStack:
