@@ -11,7 +11,7 @@ pytestmark = pytest.mark.real
 
 
 def test_a_second_run_is_turned_away(product: Product, vm: Guest, gate: Gate) -> None:
-    product.job("vm", cut=gate.cut)
+    product.job("vm", cut=gate.cut, hold_limit="60s")
     product.job("vm", name="second", cut=["/bin/true"])
     running = product.start("run", "job", "--json")
     gate.wait_entered()
