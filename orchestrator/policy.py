@@ -102,11 +102,11 @@ def doubt_about(steps: Sequence[Step]) -> str | None:
 
 
 def with_what_was_left(error: str, steps: Sequence[Step]) -> str:
-    """`error`, and why what was prepared for a cut that did not happen may still be there."""
+    """`error`, and why what was prepared for the cut, or a cut that nobody knows of, may still be there."""
     settling = [s for s in steps if s.action in {Action.VERIFY, Action.DISCARD} and s.outcome is not Outcome.INTENT]
     if not settling or settling[-1].error is None:
         return error
-    return f"{error}; what was prepared for the cut was left behind: {settling[-1].error}"
+    return f"{error}; not cleaned up: {settling[-1].error}"
 
 
 def dangling(steps: Sequence[Step]) -> list[Action]:

@@ -207,7 +207,7 @@ def test_a_driver_that_is_gone_holds_up_neither_the_thaw_nor_other_runs(
     assert not guest.frozen
     assert run.state is State.RECOVERED
     no_cut = "; no cut was made" if died_in == "prepare" else ""
-    left = "what was prepared for the cut was left behind: there is no driver 'memory'"
+    left = "not cleaned up: there is no driver 'memory'"
     assert run.error == f"interrupted: its process died{no_cut}; {left}"
     assert world.service().run("nightly").state is State.DONE
 
@@ -217,12 +217,12 @@ def test_what_could_not_be_removed_is_told(world: World, guest: FakeAgent) -> No
     for failing, error in (("cut", "no space"), ("discard", "no access")):
         storage.before[failing].append(lambda error=error: fails(Rejected(error)))  # type: ignore[misc]
     run = world.service().run("nightly")
-    assert run.error == "no space; what was prepared for the cut was left behind: no access"
+    assert run.error == "no space; not cleaned up: no access"
 
     for failing, error in (("prepare", "no space"), ("discard", "no access")):
         storage.before[failing].append(lambda error=error: fails(Rejected(error)))  # type: ignore[misc]
     run = world.service().run("nightly")
-    assert run.error == "no space; what was prepared for the cut was left behind: no access"
+    assert run.error == "no space; not cleaned up: no access"
 
 
 def test_what_became_of_a_cut_and_nobody_could_tell_is_told(world: World, guest: FakeAgent) -> None:
@@ -230,7 +230,7 @@ def test_what_became_of_a_cut_and_nobody_could_tell_is_told(world: World, guest:
     storage.before["cut"].append(lambda: fails(OutcomeUnknown("no answer")))
     storage.before["happened"].append(lambda: fails(Rejected("no access")))
     run = world.service().run("nightly")
-    assert run.error == "no answer; what was prepared for the cut was left behind: no access"
+    assert run.error == "no answer; not cleaned up: no access"
 
 
 def test_the_window_of_a_dead_process_lasted_until_somebody_thawed(
