@@ -18,7 +18,7 @@ demo: setup ## See it work: two real guests, and one run over both
 	@$(BIN)/python -m tests.demo
 
 test: setup ## Run the tests; choose some with ARGS='-m "not real" -k journal'
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: setup ## Check style, types and layers
 	@$(BIN)/ruff check
