@@ -4,7 +4,7 @@ Nothing here imports libvirt: `orchestrator.hypervisor` implements `AgentDomain`
 libvirt's `fsFreeze`: docs/decisions/0001-libvirt-agent-calls.md.
 """
 
-import secrets
+import os
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -73,7 +73,7 @@ class LibvirtChannel:
     def sync(self, deadline: Deadline) -> None:
         """Prove that libvirt hands us the reply to our own command. Raises Unreachable: nothing has changed."""
         self._in_step = False
-        identity = secrets.randbits(53)
+        identity = int.from_bytes(os.urandom(6))
         try:
             reply = self._domain.agent_command(_line("guest-sync", {"id": identity}), deadline)
         except CallError as error:

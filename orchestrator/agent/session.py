@@ -6,7 +6,7 @@ gave up waiting for, is read by whoever listens next. So before a command is sen
 step costs one round trip.
 """
 
-import secrets
+import os
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -120,7 +120,7 @@ class Session:
 
 def _new_identity() -> int:
     """A number that no earlier client used: random, and small enough for every JSON parser."""
-    return secrets.randbits(53)
+    return int.from_bytes(os.urandom(6))
 
 
 def _is_unknown_command(message: Message) -> bool:
