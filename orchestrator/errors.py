@@ -17,6 +17,7 @@
      |    +-- Superseded          a guarded move did not land: the run is no longer ours
      +-- CallError              one call to a guest, hypervisor or driver did not succeed
           +-- Unreachable       nothing was sent: no effect
+          |    +-- NoGuard      no freeze was sent, because nobody would thaw if this process died
           +-- Rejected          the other side answered with an error
           |    +-- CommandDisabled  it does not know the command, or not now: it was not carried out
           +-- OutcomeUnknown    sent, and no trustworthy answer came: it may or may not have taken effect
@@ -105,6 +106,12 @@ class CallError(QuiesceError):
 
 class Unreachable(CallError):
     """The other side could not be reached. Nothing was sent, so nothing changed."""
+
+
+class NoGuard(Unreachable):
+    """The guard cannot be armed for a machine. No guard, no freeze."""
+
+    advice = "Put it right, and run the job again: no guest is frozen without a guard."
 
 
 class Rejected(CallError):

@@ -5,17 +5,15 @@ Rooms are imported where they are needed: `quiesce history` should not wait for 
 
 import atexit
 import gc
+import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO, cast
 
 from orchestrator import drivers, owner
 from orchestrator.cli import make_app
 from orchestrator.cli.streams import Stream
-from orchestrator.clock import Clock, Stop, SystemClock
-from orchestrator.model import Job, Machine
-from orchestrator.ports import Agent, Driver, DriverContext, Hypervisor
+from orchestrator.clock import Stop, SystemClock
 from orchestrator.service import Service
 from orchestrator.settings import Settings, load
 
@@ -36,6 +34,8 @@ class Wiring:
         return load(path, drivers.known())
 
     def service(self, path: Path) -> Service:
+        from orchestrator.connections import RealConnections
+        from orchestrator.guard.leases import ProcessGuard
         from orchestrator.journal import SqlJournal
 
         settings, clock = self.settings(path), SystemClock()
@@ -44,6 +44,7 @@ class Wiring:
             jobs=settings.jobs,
             journal=SqlJournal.open(settings.journal_url, clock),
             connections=RealConnections(clock),
+            guard=ProcessGuard(_state_folder(settings.journal_url) / "guard", clock),
             clock=clock,
             owner=owner.current(),
             is_gone=owner.is_gone,
@@ -62,6 +63,14 @@ class Wiring:
         Scheduler(self.service(path), SystemClock()).serve(stop)
 
 
+def _state_folder(journal_url: str) -> Path:
+    """Where this host's own state is: beside the journal's file, or where systemd, or the custom, has it."""
+    from orchestrator.journal import folder
+
+    state = os.environ.get("STATE_DIRECTORY", "/var/lib/quiesce").partition(":")[0]
+    return folder(journal_url) or Path(state)
+
+
 def _log_to_standard_error() -> None:
     """Standard output is for results. Values are shown as Python's literals: what a guest said stays on its line."""
     import structlog
@@ -72,46 +81,3 @@ def _log_to_standard_error() -> None:
         processors=[structlog.processors.add_log_level, stamp, line],
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, Stream(sys.stderr))),
     )
-
-
-class RealConnections:
-    """Makes the ways to a machine: through libvirt where it has a domain, and by its sockets."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-
-    def agent(self, machine: Machine) -> Agent:
-        from orchestrator.agent.guest import GuestAgent
-
-        if machine.agent is not None:
-            from orchestrator.agent.unix import unix_channel
-
-            return GuestAgent(unix_channel(machine.agent))
-        from orchestrator.agent.libvirt import LibvirtChannel
-        from orchestrator.hypervisor.libvirt import LibvirtDomain
-
-        uri, domain = _domain(machine)
-        return GuestAgent(LibvirtChannel(LibvirtDomain(uri, domain, self._clock)))
-
-    def hypervisor(self, machine: Machine) -> Hypervisor | None:
-        if machine.hypervisor is not None:
-            from orchestrator.hypervisor.libvirt import LibvirtDomain
-
-            uri, domain = _domain(machine)
-            return LibvirtDomain(uri, domain, self._clock)
-        if machine.qmp is not None:
-            from orchestrator.hypervisor.qmp import BareMachine
-
-            return BareMachine(machine.qmp)
-        return None
-
-    def driver(self, job: Job, machine: Machine, run_id: str, hypervisor: Hypervisor | None) -> Driver:
-        options: Mapping[str, object] = job.options
-        context = DriverContext(machine, job.name, run_id, options, hypervisor, self._clock)
-        return drivers.find(job.driver)(context)
-
-
-def _domain(machine: Machine) -> tuple[str, str]:
-    assert machine.hypervisor is not None
-    assert machine.domain is not None
-    return machine.hypervisor, machine.domain

@@ -5,7 +5,7 @@ monotonic times, and handed to the journal after the thaw.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -85,6 +85,11 @@ class Recorder:
             self._abandoned.add(action)
             self._steps.append(step)
         self._tell(step)
+
+    def include(self, steps: Iterable[Step]) -> None:
+        """Write down steps that another process made."""
+        for step in steps:
+            self._add(step)
 
     def _end(self, action: Action, began: float, figures: dict[str, Any], error: QuiesceError | None) -> None:
         outcome = Outcome.DONE

@@ -14,7 +14,7 @@ from orchestrator.clock import Clock, Deadline, Task
 from orchestrator.errors import CallError, ConfigError, Superseded
 from orchestrator.model import Action, Outcome, Owner, Quiesce, Run, State, Step, Target
 from orchestrator.policy import dangling, freeze_may_hold, judge, outcome_of, window_by_wall_clock
-from orchestrator.ports import Connections, Journal, Observer
+from orchestrator.ports import Connections, Guard, Journal, Observer
 from orchestrator.recorder import Recorder
 from orchestrator.settling import cut_is_settled, discard, results, saying_how_the_guest_is, settle_cut, settled
 from orchestrator.states import OPEN
@@ -60,12 +60,13 @@ class Recovery:
         self,
         journal: Journal,
         connections: Connections,
+        guard: Guard,
         clock: Clock,
         owner: Owner,
         is_gone: Callable[[Owner], bool],
         observer: Observer | None = None,
     ) -> None:
-        self._journal, self._connections, self._clock = journal, connections, clock
+        self._journal, self._connections, self._guard, self._clock = journal, connections, guard, clock
         self._owner, self._is_gone, self._observer = owner, is_gone, observer
 
     def recover(self) -> tuple[Run, ...]:
@@ -110,15 +111,21 @@ class Recovery:
     def _settle(self, run: Run, lost: str, target: Target) -> None:
         before = run.steps_of(target.machine.name)
         recorder = Recorder(target.machine.name, self._clock, self._observer)
-        with saying_how_the_guest_is(target.machine.name, lambda: (*before, *recorder.steps)):
+        with (
+            self._guard.record(run.id, target.machine.name) as left,  # What it did is known, and it does no more.
+            saying_how_the_guest_is(target.machine.name, lambda: (*before, *recorder.steps)),
+        ):
             for action in dangling(before):
                 recorder.conclude(action, Outcome.UNKNOWN, lost)
-            if freeze_may_hold(before):
+            recorder.include(step for step in left.steps if step not in before)
+            if freeze_may_hold((*before, *recorder.steps)):
                 self._thaw(run, target, before, recorder)
             self._settle_cut(run, target, before, recorder)
-            self._close(run, lost, target, before, recorder)
+            if self._close(run, lost, target, before, recorder) is not State.STUCK:
+                left.remove()
 
-    def _close(self, run: Run, lost: str, target: Target, before: Sequence[Step], recorder: Recorder) -> None:
+    def _close(self, run: Run, lost: str, target: Target, before: Sequence[Step], recorder: Recorder) -> State:
+        """Write to the journal how the target ended, and return its state there."""
         steps = (*before, *recorder.steps)
         verdict = judge(run.job.quiesce if run.job else Quiesce.OFF, steps)
         if freeze_may_hold(before):
@@ -133,6 +140,7 @@ class Recovery:
         else:
             closed = settled(target, verdict, run.snapshot_name, steps)
             self._journal.move(run, closed, recorder.unjournaled())
+        return verdict.state
 
     def _thaw(self, run: Run, target: Target, before: Sequence[Step], recorder: Recorder) -> None:
         limit = run.job.thaw_timeout if run.job and target.state is not State.STUCK else _STUCK

@@ -4,7 +4,7 @@
 before the freeze  free: nothing was changed yet, so a query that got no answer is asked again
 the freeze         never: a second freeze could land after our thaw. There is no rule here, on purpose
 the cut            never: its name is asked for instead. There is no rule here, on purpose
-the thaw           until it is confirmed, or until the command's `thaw_timeout`
+the thaw           until it is confirmed, or until the command's `thaw_timeout`; by the guard, without an end
 after the thaw     a question about the cut, and the journal, are tried again for a while: no guest waits for them
 =================  ===================================================================================
 
@@ -14,7 +14,7 @@ waits of 4 s ends at 14 s.
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, retry_if_exception_type, wait_exponential
 
-from orchestrator.clock import Deadline
+from orchestrator.clock import Clock, Deadline
 from orchestrator.errors import CallError, JournalUnavailable, Rejected
 
 
@@ -30,6 +30,15 @@ def until_answered(deadline: Deadline) -> Retrying:
 def until_confirmed(deadline: Deadline) -> Retrying:
     """Repeat a thaw until it is confirmed or `deadline` comes, whatever went wrong with it."""
     return _retrying(deadline, retry_if_exception_type(CallError), longest_wait=5.0)
+
+
+def without_end(clock: Clock) -> Retrying:
+    """Repeat what the guard does, whatever goes wrong, until it is done."""
+    return Retrying(
+        sleep=clock.sleep,
+        retry=retry_if_exception_type(Exception),
+        wait=wait_exponential(multiplier=0.25, max=30.0),
+    )
 
 
 def after_thaw(deadline: Deadline) -> Retrying:

@@ -9,7 +9,7 @@ from orchestrator.clock import Clock, Deadline, Stop, Task
 from orchestrator.errors import CallError, JournalError, MachineBusy, NotFound, StuckUnjournaled, Superseded
 from orchestrator.model import Action, Health, Job, Machine, Owner, Run, State, Target, Trigger
 from orchestrator.policy import freeze_may_hold
-from orchestrator.ports import Agent, Connections, Journal, Observer
+from orchestrator.ports import Agent, Connections, Guard, Journal, Observer
 from orchestrator.preflight import check_thawed, report
 from orchestrator.recorder import Recorder
 from orchestrator.recovery import Recovery, in_hand
@@ -38,12 +38,13 @@ class Service:
         jobs: Mapping[str, Job],
         journal: Journal,
         connections: Connections,
+        guard: Guard,
         clock: Clock,
         owner: Owner,
         is_gone: Callable[[Owner], bool],
     ) -> None:
         self.machines, self.jobs = machines, jobs
-        self._journal, self._connections, self._clock = journal, connections, clock
+        self._journal, self._connections, self._guard, self._clock = journal, connections, guard, clock
         self._owner, self._is_gone = owner, is_gone
 
     def run(
@@ -151,7 +152,9 @@ class Service:
     def _transact(self, run: Run, job: Job, lanes: Sequence[Lane], stop: Stop) -> None:
         """Hold the windows of a run, all at once: one for the group, or one for each machine."""
         windows = [lanes] if job.group else [[lane] for lane in lanes]
-        transactions = [Transaction(run, job, window, self._journal, self._clock, stop) for window in windows if window]
+        transactions = [
+            Transaction(run, job, window, self._journal, self._guard, self._clock, stop) for window in windows if window
+        ]
         tasks = [Task(self._clock, f"run {run.id}", transaction.execute) for transaction in transactions]
         results(tasks)
 
@@ -180,7 +183,9 @@ class Service:
         )
 
     def _recovery(self, observer: Observer | None) -> Recovery:
-        return Recovery(self._journal, self._connections, self._clock, self._owner, self._is_gone, observer)
+        return Recovery(
+            self._journal, self._connections, self._guard, self._clock, self._owner, self._is_gone, observer
+        )
 
     def _job(self, name: str) -> Job:
         if name not in self.jobs:

@@ -37,6 +37,12 @@ def thaw_until_confirmed(agent: Agent, recorder: Recorder, clock: Clock, limit: 
             _thaw(agent, recorder, Deadline.after(clock, limit))
 
 
+def longest(limit: float, linger: float) -> float:
+    """The seconds that `thaw_until_confirmed` may take, when it thaws once more at the end of its watch."""
+    thaw = limit + _ONE_TRY
+    return thaw + linger + _ONE_TRY + thaw + _ONE_TRY if linger else thaw
+
+
 def _thaw(agent: Agent, recorder: Recorder, deadline: Deadline) -> None:
     for attempt in until_confirmed(deadline):
         with attempt:

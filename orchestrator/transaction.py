@@ -12,6 +12,7 @@ from orchestrator.clock import Clock, Deadline, Stop
 from orchestrator.errors import (
     CallError,
     MachineHeld,
+    NoGuard,
     OutcomeUnknown,
     QuiesceError,
     Refused,
@@ -19,7 +20,7 @@ from orchestrator.errors import (
 from orchestrator.flush import write_back
 from orchestrator.model import Action, Job, Outcome, Power, PreFlush, Quiesce, Run, State, Step, Target
 from orchestrator.policy import dangling, judge, with_what_was_left
-from orchestrator.ports import Journal
+from orchestrator.ports import Guard, Journal
 from orchestrator.preflight import check_agent, check_power, check_thawed
 from orchestrator.retrying import after_thaw
 from orchestrator.settling import (
@@ -42,9 +43,11 @@ _VERIFY, _JOURNAL = 30.0, 30.0
 class Transaction:
     """Freeze, cut and thaw one or more machines at one point in time."""
 
-    def __init__(self, run: Run, job: Job, lanes: Sequence[Lane], journal: Journal, clock: Clock, stop: Stop) -> None:
+    def __init__(
+        self, run: Run, job: Job, lanes: Sequence[Lane], journal: Journal, guard: Guard, clock: Clock, stop: Stop
+    ) -> None:
         self._run, self._job, self._lanes = run, job, lanes
-        self._journal, self._clock, self._stop = journal, clock, stop
+        self._journal, self._guard, self._clock, self._stop = journal, guard, clock, stop
 
     def execute(self) -> None:
         """Carry it out.
@@ -59,6 +62,7 @@ class Transaction:
             self._each(self._flush)  # the dirty pages too.
             self._each(self._look_again)  # All that took its time.
             self._commit_intents()  # No journal, no freeze.
+            self._each(self._arm)  # No guard, no freeze.
         except QuiesceError as error:
             self._close_untouched(error)
             return
@@ -123,6 +127,19 @@ class Transaction:
         for lane in self._lanes:
             self._move(lane, replace(lane.target, state=State.RUNNING))
 
+    def _arm(self, lane: Lane) -> None:
+        """Afterwards somebody else thaws the guest if this process dies. Without that, it is not frozen."""
+        if not lane.freezes:
+            return
+        try:
+            lane.lease = self._guard.arm(self._run.id, lane.target.machine)
+        except NoGuard as error:
+            if self._job.quiesce is Quiesce.REQUIRED:
+                raise
+            lane.freezes = False
+            lane.recorder.conclude(Action.FREEZE, Outcome.FAILED, str(error), sent=False)
+            lane.recorder.conclude(Action.THAW, Outcome.FAILED, "not needed: no freeze was sent")
+
     def _settle(self, lane: Lane) -> None:
         assert lane.plan is not None
         if not cut_is_settled(lane.recorder.steps):
@@ -141,6 +158,9 @@ class Transaction:
         state = State.REFUSED if isinstance(error, Refused) else State.FAILED
         if self._stop.requested:
             state = State.CANCELLED
+        for lane in self._lanes:
+            if lane.lease is not None:
+                lane.lease.release()
         for lane in self._lanes:
             for action in dangling(lane.recorder.steps):
                 sent = {"sent": False} if action is Action.FREEZE else {}

@@ -15,9 +15,9 @@ from orchestrator.clock import Clock, Deadline, Stop, Task
 from orchestrator.errors import CallError, CommandDisabled, OutcomeUnknown, QuiesceError, Rejected, Unreachable
 from orchestrator.model import Action, Job, Outcome, Quiesce, Target
 from orchestrator.policy import freeze_may_hold, held_by_other, outcome_of
-from orchestrator.ports import Agent, Driver, Hypervisor, Plan
+from orchestrator.ports import Agent, Driver, Hypervisor, Lease, Plan
 from orchestrator.recorder import Recorder
-from orchestrator.thawing import thaw_until_confirmed
+from orchestrator.thawing import longest, thaw_until_confirmed
 
 #: Seconds past its own limit for which a cut that hangs is still waited for.
 _LATE_CUT = 30.0
@@ -36,6 +36,8 @@ class Lane:
     plan: Plan | None = None
     #: False: cut without a freeze, because the job says so, or because it allows it and the guest cannot be frozen.
     freezes: bool = True
+    #: The guard's charge over this machine; there before it is frozen.
+    lease: Lease | None = None
     #: The last write to the journal was not answered: it may have landed.
     in_doubt: bool = False
     #: Why this machine came no further.
@@ -102,10 +104,16 @@ class Window:
                 guest.join()
 
     def _hold(self, lane: Lane) -> None:
-        """Freeze one guest, hold it until the window is over, and thaw it, whatever happens in between."""
+        """Freeze one guest, hold it until the window is over, and thaw it, whatever happens in between.
+
+        The guard is told how long each of the three may take, and let go when the guest is thawed.
+        """
+        assert lane.lease is not None
         frozen = Outcome.UNKNOWN
         try:
+            lane.lease.within(self._job.freeze_timeout)
             frozen = self._freeze(lane)
+            lane.lease.within(self._job.hold_limit, answered=frozen is not Outcome.UNKNOWN)
             hold = Deadline.after(self._clock, self._job.hold_limit)
             if held_by_other(lane.recorder.steps) or (
                 frozen is not Outcome.DONE and self._job.quiesce is Quiesce.REQUIRED
@@ -116,16 +124,21 @@ class Window:
                 self._begin_cuts()  # Not all guests are frozen, and the cut is wanted all the same.
         finally:
             self._close()
-            self._thaw(lane, frozen)
+            self._thaw(lane, lane.lease, answered=frozen is not Outcome.UNKNOWN)
 
-    def _thaw(self, lane: Lane, frozen: Outcome) -> None:
+    def _thaw(self, lane: Lane, lease: Lease, *, answered: bool) -> None:
         if freeze_may_hold(lane.recorder.steps):
+            limit, linger = self._job.thaw_timeout, 0.0 if answered else lane.agent.linger
+            lease.within(longest(limit, linger), answered=answered)
             # What goes wrong is written down: without a confirmed thaw the verdict is `stuck`.
             with suppress(CallError):
-                watch = frozen is Outcome.UNKNOWN
-                thaw_until_confirmed(lane.agent, lane.recorder, self._clock, self._job.thaw_timeout, watch=watch)
+                thaw_until_confirmed(lane.agent, lane.recorder, self._clock, limit, watch=not answered)
         else:
             lane.recorder.conclude(Action.THAW, Outcome.FAILED, "not needed: no freeze was sent")
+        if freeze_may_hold(lane.recorder.steps):
+            lease.within(None, answered=answered)  # Stuck: when we have ended, the guard goes on.
+        else:
+            lease.release()
 
     def _freeze(self, lane: Lane) -> Outcome:
         with suppress(CallError), lane.recorder.act(Action.FREEZE) as figures:

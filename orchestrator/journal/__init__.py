@@ -4,7 +4,8 @@
 fifth of a second, so commands that need no journal do not import it.
 """
 
+from orchestrator.journal.database import folder
 from orchestrator.journal.schema import Upgrade, upgrade
 from orchestrator.journal.store import SqlJournal
 
-__all__ = ["SqlJournal", "Upgrade", "upgrade"]
+__all__ = ["SqlJournal", "Upgrade", "folder", "upgrade"]

@@ -6,6 +6,7 @@ its password and without what was stored, and gives the engine's own words for t
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 from sqlalchemy import Connection, exc, make_url
 
@@ -75,6 +76,14 @@ class Database:
         except exc.SQLAlchemyError as error:
             cause = error.orig if isinstance(error, exc.StatementError) else error
             raise _kind(error)(f"the journal {self.name} cannot be used: {_one_line(cause)}") from error
+
+
+def folder(url: str) -> Path | None:
+    """Where the file of the journal at `url` is; None when it is on a server. `url` has opened a Database."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return None
+    return Path(parsed.database).absolute().parent
 
 
 def _kind(error: exc.SQLAlchemyError) -> type[JournalError]:

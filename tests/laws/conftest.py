@@ -18,6 +18,7 @@ from orchestrator.ports import Agent, Driver, Hypervisor, Journal
 from orchestrator.service import Service
 from tests.fakes.agent import FakeAgent
 from tests.fakes.driver import MemoryDriver, Storage
+from tests.fakes.guard import MemoryGuard
 
 
 class World:
@@ -30,6 +31,7 @@ class World:
         self.machines: dict[str, Machine] = {}
         self.hypervisors: dict[str, Hypervisor] = {}
         self.journal: Journal = SqlJournal.open(f"sqlite:///{folder}/journal.db", SystemClock())
+        self.guard = MemoryGuard()
         self.owner = owner.current()
         self.gone: set[Owner] = set()
 
@@ -49,6 +51,7 @@ class World:
             jobs={"nightly": replace(job, **changes)},
             journal=self.journal,
             connections=self,
+            guard=self.guard,
             clock=SystemClock(),
             owner=self.owner,
             is_gone=lambda someone: someone in self.gone,

@@ -9,6 +9,7 @@ from random import Random
 from orchestrator.model import Job, Machine, Owner, PreFlush, Quiesce
 from orchestrator.ports import Agent, Driver, Hypervisor
 from orchestrator.service import Service
+from tests.fakes.guard import MemoryGuard
 from tests.fakes.journal import MemoryJournal
 from tests.simulation.channel import SimAgent
 from tests.simulation.clock import SimClock
@@ -30,6 +31,8 @@ class World:
         self.scheduler, self.chance = scheduler, chance
         self.weather = Weather(chance)
         self.journal = MemoryJournal(WorldClock(scheduler, Process("world", 0)))
+        #: It is armed and lets itself be read, and never thaws: it always dies with its orchestrator.
+        self.guard = MemoryGuard()
         self.laws = Laws(self.journal, scheduler)
         self.processes: list[Process] = []
         self.guests = {name: self._guest(name) for name in ["vm1", "vm2", "vm3"][: chance.randint(1, 3)]}
@@ -56,6 +59,7 @@ class World:
             jobs=self.jobs,
             journal=SimJournal(self.journal, process, self.scheduler, self.weather, self.laws),
             connections=Connections(self, process),
+            guard=self.guard,
             clock=SimClock(self.scheduler, process),
             owner=Owner("host", "boot", process.number, 1),
             is_gone=lambda owner: not self.processes[owner.pid - 1].alive,
