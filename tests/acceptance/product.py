@@ -69,6 +69,15 @@ class Running:
         self._said = {out: "", err: ""}
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def guards(self) -> list[int]:
+        """The process ids of its guards."""
+        found = subprocess.run(["pgrep", "-P", str(self.pid), "-f", "guard_main"], capture_output=True, text=True)
+        return [int(line) for line in found.stdout.split()]
+
+    @property
     def alive(self) -> bool:
         return self._process.poll() is None
 

@@ -1,5 +1,6 @@
-"""Whatever ends the orchestrator, and wherever: recovery thaws, removes what was prepared, and says what happened."""
+"""Whatever ends the orchestrator, and its guard: recovery thaws, removes what was prepared, and says what happened."""
 
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -24,11 +25,13 @@ def prepared(product: Product, tmp_path: Path) -> "Gate":
 
 
 def kill_in_the_window(product: Product, gate: Gate, *guests: Guest) -> None:
-    """Run the job and kill it by SIGKILL while its guests are frozen."""
+    """Run the job, and kill it and its guard by SIGKILL while its guests are frozen."""
     running = product.start("run", "job")
     for _ in guests:
         gate.wait_entered()
     assert all(guest.frozen_mounts() == ["/data", "/xfs"] for guest in guests)
+    for guard in running.guards():
+        os.kill(guard, signal.SIGKILL)
     running.send(signal.SIGKILL)
     assert running.wait().code == -signal.SIGKILL
     assert all(guest.fs_frozen() for guest in guests), "nothing but recovery could have thawed them"
