@@ -17,7 +17,7 @@ from orchestrator.model import Machine
 from orchestrator.ports import Agent
 
 #: Seconds past the end of a phase after which its orchestrator counts as hung: more than a busy host is late.
-SLACK = 1.0
+SLACK = 1.5
 
 
 @dataclass
