@@ -76,8 +76,8 @@ class Results:
                 _windows(self.idle, self.burst),
                 "## From the shell",
                 f"`quiesce history` with {PAST} runs in the journal: "
-                f"{spread([taken.clock for taken in self.history], 2)} s, "
-                f"of the processor {spread([taken.processor for taken in self.history], 2)} s.",
+                f"{spread([taken.clock for taken in self.history], 2)} s by the clock, "
+                f"{spread([taken.processor for taken in self.history], 2)} s of processor time.",
             ]
         )
 
