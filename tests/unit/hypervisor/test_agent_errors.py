@@ -33,6 +33,7 @@ from orchestrator.hypervisor.libvirt import LibvirtDomain
     ],
 )
 def test_the_kind_of_an_agents_error(code: int, text: str, kind: type[CallError]) -> None:
+    libvirt.virResetLastError()  # an error takes its text from the thread's last one, if there was one
     error = libvirt.libvirtError(text)
     error.err = (code, libvirt.VIR_FROM_QEMU, text, 2, text, None, None, -1, -1)
     domain = LibvirtDomain("qemu:///system", "vm", SystemClock())
