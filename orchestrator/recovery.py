@@ -139,7 +139,11 @@ class Recovery:
             self._record(run, recorder)
         else:
             closed = settled(target, verdict, run.snapshot_name, steps)
-            self._journal.move(run, closed, recorder.unjournaled())
+            try:
+                self._journal.move(run, closed, recorder.unjournaled())
+            except Superseded:  # Who was faster wrote the verdict. What we did happened all the same.
+                self._record(run, recorder)
+                raise
         return verdict.state
 
     def _thaw(self, run: Run, target: Target, before: Sequence[Step], recorder: Recorder) -> None:

@@ -8,7 +8,7 @@ import pytest
 from orchestrator.clock import SystemClock
 from orchestrator.errors import ConfigError, FrozenByOther, MachineBusy, OutcomeUnknown, Rejected
 from orchestrator.model import Action, Consistency, Outcome, Run, State, Trigger
-from orchestrator.policy import exit_code
+from orchestrator.policy import dangling, exit_code
 from tests.fakes import faults
 from tests.fakes.agent import FakeAgent
 from tests.laws.conftest import World
@@ -259,3 +259,21 @@ def test_a_window_is_not_measured_by_the_monotonic_clocks_of_two_boots(
     assert run.window_ms is not None
     assert 0 < run.window_ms < 60_000
     assert run.targets[0].hold_ms is None
+
+
+def test_a_recovery_that_another_one_overtook_still_says_what_it_did(
+    world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The simulation found it: of a stuck run, which everybody tries, the slower recovery left an intent behind."""
+    die_before_the_window(world, monkeypatch)
+    overtaking = replace(world.owner, pid=world.owner.pid + 1)
+
+    def overtake() -> None:
+        [run] = world.journal.open_runs()
+        run = world.journal.take_over(run, overtaking)
+        world.journal.move(run, replace(run.targets[0], state=State.RECOVERED), ())
+
+    world.storages["vm"].before["discard"].append(overtake)
+    assert world.service().recover() == ()
+    [run] = world.service().history(1)
+    assert dangling(world.service().show(run.id).steps) == []
