@@ -23,6 +23,9 @@ history in which a law was broken can be looked at again, line by line: `python 
 
 The code under test is the product's own, from `Service` downwards: nothing of it is replaced but the seams. What is
 *not* simulated, and tested elsewhere: the bytes of the agent's protocol, libvirt and QMP, the database engines and
-their races, the scheduler's clockwork, the command line. And what nobody could tell from outside: a guest whose agent
-lies, or file systems that somebody thaws and freezes again within one window.
+their races, the scheduler's clockwork, the command line, machines that are paused or migrate. And what nobody could
+tell from outside: a guest whose agent lies, or file systems that somebody thaws and freezes again within one window.
+
+The guard only answers here: a guard that thaws will be one more `Process` with a `SimAgent` of its own, handed to the
+product in `World.service`.
 """
