@@ -30,7 +30,8 @@ HISTORIES ?= 100000
 JOBS ?= 2
 FIRST ?= 1
 
-soak: setup ## Live through 100000 simulated histories; others with HISTORIES=, FIRST= (seed) and JOBS=
+soak: setup ## Run the long tests, and live through 100000 simulated histories; HISTORIES=, FIRST= (seed), JOBS=
+	@$(BIN)/python -m pytest --soak --numprocesses 2 --dist loadfile $(ARGS)
 	@$(BIN)/python -m tests.simulation --histories $(HISTORIES) --first $(FIRST) --jobs $(JOBS)
 
 bench: setup ## Measure what a guest's application feels
@@ -62,11 +63,13 @@ endif
 	@$(PYTHON) -m venv --clear .venv
 	@touch $@
 
-# libvirt-python is built here, against this machine's libvirt: first its build backend, locked like the rest.
+# libvirt-python is built here, against this machine's libvirt: first its build backend, locked like the rest. The locks
+# are whole, so pip is to look for nothing else: it would stumble over `coverage[toml]` when a newer coverage is out.
 .venv/.locked: requirements-build.lock requirements.lock .venv/.made
 	@echo 'setup: installing the locked versions'
-	@$(PIP) install --require-hashes --requirement requirements-build.lock
-	@$(PIP) install --require-hashes --no-build-isolation --requirement requirements.lock
+	@$(PIP) install --no-deps --require-hashes --requirement requirements-build.lock
+	@$(PIP) install --no-deps --require-hashes --no-build-isolation --requirement requirements.lock
+	@$(PIP) check
 	@touch $@
 
 .venv/.project: pyproject.toml .venv/.locked

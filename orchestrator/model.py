@@ -66,12 +66,22 @@ class Action(StrEnum):
     PREFLIGHT = "preflight"  # may this machine be quiesced now?
     PREPARE = "prepare"  # everything slow: overlay files, target images
     FLUSH = "flush"  # write back the guest's dirty pages
+    FUSE = "fuse"  # light the fuse that thaws the guest from within, or put it out
     FREEZE = "freeze"
     CUT = "cut"
     THAW = "thaw"
     CONFIRM = "confirm"  # ask the guest whether it is thawed
     VERIFY = "verify"  # ask the driver, by name, whether a cut happened
     DISCARD = "discard"  # remove what was prepared for a cut that did not happen
+    COPY = "copy"  # after the thaw: write out what a backup holds
+    PUBLISH = "publish"  # make a backup visible in its repository
+    EXAMINE = "examine"  # look whether what a run made is whole: sums, file systems, a boot
+    MERGE = "merge"  # commit a snapshot's overlay into what it stands on
+    REMOVE = "remove"  # remove what retention let go
+    HOOK = "hook"  # a program of the job's, on the host, before or after
+    CHANNEL = "channel"  # change the agent's channel of a domain
+    POWER = "power"  # shut down, reboot, suspend or wake a machine
+    ASK = "ask"  # an operator's command to the agent
 
 
 class Outcome(StrEnum):

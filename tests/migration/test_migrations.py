@@ -36,7 +36,16 @@ CONTENTS = {
         " '{\"count\":2}', 'no answer')",
         "INSERT INTO snapshots VALUES ('r1', 'db1', 'quiesce-r1', '{\"files\":[\"a\"]}', 'crash',"
         " '2026-03-29 01:30:00.123456+00')",
-    ]
+    ],
+    "0002": [
+        "INSERT INTO runs VALUES ('r1', 'nightly', NULL, 'manual', 'host/boot/1/100', '2026-03-29 01:30:00.123456+00',"
+        " NULL, 'stuck', 'crash', 'no answer')",
+        "INSERT INTO targets VALUES ('r1', 'db1', 0, '{\"name\":\"db1\"}', 'stuck', 'crash', 12.5, NULL, 'no answer')",
+        "INSERT INTO steps VALUES ('r1', 1, 'db1', 'fuse', 'done', '2026-03-29 01:30:00.123456+00', 7.25, 3.5,"
+        " '{\"count\":2}', NULL)",
+        "INSERT INTO snapshots VALUES ('r1', 'db1', 'quiesce-r1', '{\"files\":[\"a\"]}', 'crash',"
+        " '2026-03-29 01:30:00.123456+00')",
+    ],
 }
 
 
@@ -158,8 +167,9 @@ def test_a_schema_from_the_future_is_refused_and_left_alone(empty_url: str, engi
 
 def test_an_outdated_schema_waits_for_its_operator(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     upgrade(empty_url)
-    monkeypatch.setattr(schema, "HEAD", "0002")  # what the next program will need
-    with pytest.raises(JournalOutdated, match="has schema 0001, and this program needs 0002"):
+    now = schema.HEAD
+    monkeypatch.setattr(schema, "HEAD", "next")  # what the next program will need
+    with pytest.raises(JournalOutdated, match=f"has schema {now}, and this program needs next"):
         open_journal(empty_url)
 
 
