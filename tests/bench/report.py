@@ -7,6 +7,7 @@ from statistics import median
 from orchestrator.model import PreFlush
 from tests.bench.conditions import BARE, BARE_FLOOR, BURST, DOMAIN, PEER, Duration, Samples
 from tests.bench.contenders import IN_WINDOW, Sample
+from tests.tables import table
 
 #: How many runs the journal of `quiesce history` holds.
 PAST = 1000
@@ -120,13 +121,3 @@ def _frozen(samples: Iterable[Sample]) -> list[float]:
 def spread(values: Sequence[float], digits: int = 0) -> str:
     """The median of some values, and between what they lie."""
     return f"{median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its columns as wide as what stands in them."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    rule = ["-" * width for width in widths]
-    return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in (head, rule, *rows)
-    )
