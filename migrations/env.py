@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from orchestrator.journal.tables import metadata
+from orchestrator.journal.exclusion import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=metadata)

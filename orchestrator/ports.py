@@ -232,6 +232,10 @@ class Record(Protocol):
 class Guard(Protocol):
     """The separate process that thaws when this one cannot: when it has died, or hangs in a window."""
 
+    def prepare(self) -> None:
+        """A machine will be armed soon: a guard that must be started comes up meanwhile. Never raises, never waits."""
+        ...
+
     def arm(self, run_id: str, machine: Machine) -> Lease:
         """Afterwards the guard has said that it will thaw this machine if this process ends before `release`.
 

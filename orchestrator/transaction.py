@@ -56,6 +56,8 @@ class Transaction:
         `stuck`. Raises JournalError when the journal did not take it; then the guests are thawed all the same, as
         far as they can be, and recovery settles the run.
         """
+        if self._job.quiesce is not Quiesce.OFF:
+            self._guard.prepare()  # It comes up while all that is before the freeze is done.
         try:
             self._each(self._check)  # A machine that somebody else holds is not touched.
             self._each(self._prepare)  # Everything slow comes before the freeze,

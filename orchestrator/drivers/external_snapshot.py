@@ -7,10 +7,11 @@ import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from orchestrator.clock import Deadline
+from orchestrator.clock import Deadline, Task
 from orchestrator.drivers import check_options
 from orchestrator.drivers.process import run
 from orchestrator.errors import ConfigError, OutcomeUnknown, Rejected
@@ -39,7 +40,7 @@ class ExternalSnapshot:
                 f"job {context.job}: the machine {context.machine.name} has neither `hypervisor` nor `qmp`; "
                 "the driver external-snapshot needs one of them"
             )
-        self._hypervisor = context.hypervisor
+        self._hypervisor, self._clock = context.hypervisor, context.clock
 
     def plan(self, snapshot: str, deadline: Deadline) -> Plan:
         """The disks of the machine, and the overlay beside each: `STEM.SNAPSHOT.qcow2`.
@@ -57,13 +58,19 @@ class ExternalSnapshot:
         return {"snapshot": snapshot, "disks": [{**asdict(disk), "overlay": str(overlay)} for disk, overlay in planned]}
 
     def prepare(self, plan: Plan, deadline: Deadline) -> None:
-        """Make the overlay files, durably, and let QEMU open them.
+        """Make the overlay files, all at once and durably, and let QEMU open them.
 
         Raises Rejected when a file exists, or cannot be made: the message holds what qemu-img said.
         """
         if self._hypervisor.local:
-            for overlay in _overlays(plan):
-                _create(overlay, deadline)
+            making = [
+                Task(self._clock, f"make {overlay.path}", partial(_create, overlay, deadline))
+                for overlay in _overlays(plan)
+            ]
+            for task in making:  # each to its end, whatever became of the others: `discard` comes after all of them
+                task.join()
+            for task in making:
+                task.result()
         self._hypervisor.open_overlays(_overlays(plan), deadline)
 
     def cut(self, plan: Plan, deadline: Deadline) -> Mapping[str, Any]:

@@ -43,6 +43,19 @@ class ProcessGuard:
         """The process id of the guard; None when none was needed yet."""
         return None if self._process is None else self._process.pid
 
+    def prepare(self) -> None:
+        """See `ports.Guard`."""
+        if not self._turn.acquire(blocking=False):
+            return  # it is being used
+        try:
+            with suppress(Gone):  # which whoever arms is told
+                if self._process is None:
+                    process = Process(self._commands()[0])
+                    with self._lock:
+                        self._process = process
+        finally:
+            self._turn.release()
+
     def arm(self, run_id: str, machine: Machine) -> "_Lease":
         """See `ports.Guard`."""
         path = record.path(self._folder, run_id, machine.name)

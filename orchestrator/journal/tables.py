@@ -1,8 +1,4 @@
-"""The journal's tables, as the newest migration leaves them.
-
-Exclusion lives here and not in code: the partial unique index `targets_open_machine` lets a machine be in one open
-run only, over all processes and nodes.
-"""
+"""The journal's tables, as the newest migration leaves them; `exclusion` has one index more."""
 
 import json
 import re
@@ -137,15 +133,6 @@ targets = Table(
 #: Of a target that holds its machine. Its words are part of the statement: a search must show that it fits the index.
 holds_machine = targets.c.state.in_(
     [literal(state, targets.c.state.type, literal_execute=True) for state in sorted(states.OPEN)]
-)
-
-#: Law 8. A target that is turned away is `refused` from the start and so never enters this index.
-Index(
-    "targets_open_machine",
-    targets.c.machine,
-    unique=True,
-    postgresql_where=holds_machine,
-    sqlite_where=holds_machine,
 )
 
 steps = Table(

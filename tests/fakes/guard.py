@@ -22,6 +22,9 @@ class MemoryGuard:
     #: Why it cannot be armed; None: it can.
     refuses: str | None = None
 
+    def prepare(self) -> None:
+        """There is nothing to start."""
+
     def arm(self, run_id: str, machine: Machine) -> "MemoryLease":
         if self.refuses is not None:
             raise NoGuard(self.refuses)

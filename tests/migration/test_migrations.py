@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from orchestrator.errors import JournalMismatch, JournalOutdated
 from orchestrator.journal import Upgrade, schema, upgrade
-from orchestrator.journal.tables import metadata
+from orchestrator.journal.exclusion import metadata
 from orchestrator.model import State
 from tests.journals import a_run, a_step, open_journal
 
@@ -200,6 +200,11 @@ def test_a_server_s_database_may_be_shared(empty_postgres_url: str) -> None:
 
 def test_a_journal_that_is_up_to_date_is_opened_without_alembic(sqlite_url: str) -> None:
     assert "alembic" not in modules_after_opening(sqlite_url, Path.cwd())
+
+
+def test_the_other_engine_is_not_loaded(sqlite_url: str) -> None:
+    open_journal(sqlite_url).close()
+    assert not [name for name in modules_after_opening(sqlite_url, Path.cwd()) if "postgresql" in name]
 
 
 def test_an_installed_package_carries_its_migrations(tmp_path: Path) -> None:
