@@ -84,6 +84,8 @@ def doubt_about(steps: Sequence[Step]) -> str | None:
     if freeze is None:
         checked = outcome_of(steps, Action.PREFLIGHT)
         return (checked and checked.figures.get("not_frozen")) or "the guest was not frozen"
+    if freeze.figures.get("by_driver"):
+        return f"the freeze is not proven: {freeze.error}"
     if freeze.outcome is not Outcome.DONE:
         return f"the freeze did not succeed: {freeze.error}"
     frozen = freeze.figures["frozen"]

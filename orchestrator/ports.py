@@ -8,7 +8,7 @@ answer). No other exception crosses a seam, whatever a hostile guest or a broken
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from orchestrator.clock import Clock, Deadline
 from orchestrator.model import (
@@ -149,6 +149,19 @@ class Hypervisor(Protocol):
         ...
 
 
+@runtime_checkable
+class QuiescingHypervisor(Protocol):
+    """What a hypervisor has besides when it can freeze and thaw the guest around its own cut."""
+
+    def quiesced_snapshot(self, name: str, overlays: Sequence[Overlay], deadline: Deadline) -> None:
+        """`Hypervisor.snapshot`, with the guest frozen by the hypervisor before and thawed after.
+
+        Raises Rejected when the hypervisor says that there is no snapshot, OutcomeUnknown while a freeze may still
+        reach the guest.
+        """
+        ...
+
+
 #: What a driver is going to make: JSON values only, complete enough for another process to find and remove it.
 Plan = Mapping[str, Any]
 
@@ -197,6 +210,17 @@ class Driver(Protocol):
 
     def close(self) -> None:
         """Release connections. Never raises."""
+        ...
+
+
+@runtime_checkable
+class QuiescingDriver(Protocol):
+    """What a driver has besides when it can freeze and thaw the guest itself. The transaction then sends no freeze, and
+    thaws all the same.
+    """
+
+    def quiesced_cut(self, plan: Plan, deadline: Deadline) -> Mapping[str, Any]:
+        """`Driver.cut` with the guest frozen before and thawed after. OutcomeUnknown: a freeze may still land."""
         ...
 
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from orchestrator.clock import Deadline
-from orchestrator.errors import CommandDisabled, FrozenByOther, MachineHeld, QuiesceError, Rejected
-from orchestrator.model import AgentInfo, FreezeStatus, Health, Power
-from orchestrator.ports import Agent, Hypervisor
+from orchestrator.errors import CommandDisabled, ConfigError, FrozenByOther, MachineHeld, QuiesceError, Rejected
+from orchestrator.model import AgentInfo, FreezeStatus, Health, Job, Power, Quiesce
+from orchestrator.ports import Agent, Driver, Hypervisor, QuiescingDriver
 from orchestrator.retrying import until_answered
 
 T = TypeVar("T")
@@ -14,6 +14,22 @@ T = TypeVar("T")
 #: What a freeze and its thaw need the agent to allow (QEMU, qga/qapi-schema.json).
 _NEEDED = ("guest-fsfreeze-status", "guest-fsfreeze-thaw")
 _FREEZE, _FREEZE_LIST = "guest-fsfreeze-freeze", "guest-fsfreeze-freeze-list"
+
+
+def check_job(job: Job, driver: Driver) -> None:
+    """Raise ConfigError when the job asks of a driver that freezes by itself what only our own freeze can give."""
+    if not isinstance(driver, QuiescingDriver):
+        return
+    instead = "or use a driver that leaves the freeze to us, such as external-snapshot"
+    if job.quiesce is Quiesce.REQUIRED:
+        raise ConfigError(
+            f'job {job.name}: quiesce = "required" needs proof, and {job.driver} does not tell how many file systems '
+            f'it froze: each of its cuts counts as crash-consistent. Set quiesce = "preferred", {instead}'
+        )
+    if job.group:
+        raise ConfigError(f"job {job.name}: {job.driver} freezes each machine by itself; take out group, {instead}")
+    if job.mountpoints:
+        raise ConfigError(f"job {job.name}: {job.driver} freezes all file systems; take out mountpoints, {instead}")
 
 
 def check_power(hypervisor: Hypervisor | None, deadline: Deadline) -> Power | None:

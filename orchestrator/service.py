@@ -10,7 +10,7 @@ from orchestrator.errors import CallError, JournalError, MachineBusy, NotFound, 
 from orchestrator.model import Action, Health, Job, Machine, Owner, Run, State, Target, Trigger
 from orchestrator.policy import freeze_may_hold
 from orchestrator.ports import Agent, Connections, Guard, Journal, Observer
-from orchestrator.preflight import check_thawed, report
+from orchestrator.preflight import check_job, check_thawed, report
 from orchestrator.recorder import Recorder
 from orchestrator.recovery import Recovery, in_hand
 from orchestrator.retrying import after_thaw
@@ -162,11 +162,13 @@ class Service:
         hypervisor = self._connections.hypervisor(target.machine)
         if hypervisor is not None:
             stack.enter_context(closing(hypervisor))
+        driver = stack.enter_context(closing(self._connections.driver(job, target.machine, run.id, hypervisor)))
+        check_job(job, driver)
         return Lane(
             target=target,
             agent=stack.enter_context(closing(self._connections.agent(target.machine))),
             hypervisor=hypervisor,
-            driver=stack.enter_context(closing(self._connections.driver(job, target.machine, run.id, hypervisor))),
+            driver=driver,
             recorder=Recorder(target.machine.name, self._clock, observer),
         )
 

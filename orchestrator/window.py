@@ -3,6 +3,9 @@
 Each guest has a thread of its own that freezes it, holds it, and thaws it when the cuts have ended, when the hold
 limit has come, or when the user asks to end, whichever is first. The cuts run on threads beside them: a cut
 is often one call into a C library that nobody can cancel, and one that hangs must hold up no thaw.
+
+A driver may freeze and thaw the guest itself, in its cut. Then no freeze of ours is sent, and all the rest is the same:
+the intents, the guard, and the thaw when the cut has ended or its time is over.
 """
 
 import threading
@@ -15,7 +18,7 @@ from orchestrator.clock import Clock, Deadline, Stop, Task
 from orchestrator.errors import CallError, CommandDisabled, OutcomeUnknown, QuiesceError, Rejected, Unreachable
 from orchestrator.model import Action, Job, Outcome, Quiesce, Target
 from orchestrator.policy import freeze_may_hold, held_by_other, outcome_of
-from orchestrator.ports import Agent, Driver, Hypervisor, Lease, Plan
+from orchestrator.ports import Agent, Driver, Hypervisor, Lease, Plan, QuiescingDriver
 from orchestrator.recorder import Recorder
 from orchestrator.thawing import longest, thaw_until_confirmed
 
@@ -46,6 +49,11 @@ class Lane:
     @property
     def machine(self) -> str:
         return self.target.machine.name
+
+    @property
+    def quiescing(self) -> QuiescingDriver | None:
+        """The driver, when it is to freeze and thaw the guest itself."""
+        return self.driver if self.freezes and isinstance(self.driver, QuiescingDriver) else None
 
     def start(self, clock: Clock, role: str, work: Callable[..., None], *arguments: Any) -> Task[None]:
         """Run `work(self, *arguments)` on a thread of its own."""
@@ -113,8 +121,9 @@ class Window:
         try:
             lane.lease.within(self._job.freeze_timeout)
             frozen = self._freeze(lane)
-            lane.lease.within(self._job.hold_limit, answered=frozen is not Outcome.UNKNOWN)
-            hold = Deadline.after(self._clock, self._job.hold_limit)
+            limit = self._limit(lane)
+            lane.lease.within(limit, answered=frozen is not Outcome.UNKNOWN)
+            hold = Deadline.after(self._clock, limit)
             if held_by_other(lane.recorder.steps) or (
                 frozen is not Outcome.DONE and self._job.quiesce is Quiesce.REQUIRED
             ):
@@ -124,7 +133,7 @@ class Window:
                 self._begin_cuts()  # Not all guests are frozen, and the cut is wanted all the same.
         finally:
             self._close()
-            self._thaw(lane, lane.lease, answered=frozen is not Outcome.UNKNOWN)
+            self._thaw(lane, lane.lease, answered=frozen is not Outcome.UNKNOWN or self._has_let_go(lane))
 
     def _thaw(self, lane: Lane, lease: Lease, *, answered: bool) -> None:
         if freeze_may_hold(lane.recorder.steps):
@@ -141,6 +150,10 @@ class Window:
             lease.release()
 
     def _freeze(self, lane: Lane) -> Outcome:
+        if lane.quiescing is not None:
+            why = "it was left to the driver, which does not tell how many file systems it froze"
+            lane.recorder.conclude(Action.FREEZE, Outcome.UNKNOWN, why, by_driver=True)
+            return Outcome.UNKNOWN
         with suppress(CallError), lane.recorder.act(Action.FREEZE) as figures:
             deadline = Deadline.after(self._clock, self._job.freeze_timeout)
             try:
@@ -164,8 +177,19 @@ class Window:
             return
         # What goes wrong is written down, and the cut is asked for by its name after the thaw.
         with self._counting_cut(), suppress(CallError), lane.recorder.act(Action.CUT) as figures:
-            deadline = Deadline.after(self._clock, self._job.hold_limit)
-            figures["made"] = lane.driver.cut(lane.plan, deadline)
+            deadline = Deadline.after(self._clock, self._limit(lane))
+            cut = lane.driver.cut if lane.quiescing is None else lane.quiescing.quiesced_cut
+            figures["made"] = cut(lane.plan, deadline)
+
+    def _limit(self, lane: Lane) -> float:
+        """Seconds from our freeze's answer to the thaw. A driver that freezes by itself does that within them, too."""
+        return self._job.hold_limit + (0.0 if lane.quiescing is None else self._job.freeze_timeout)
+
+    @staticmethod
+    def _has_let_go(lane: Lane) -> bool:
+        """Whether a driver that froze the guest itself has said that its cut is over: no freeze can land any more."""
+        cut = outcome_of(lane.recorder.steps, Action.CUT)
+        return lane.quiescing is not None and cut is not None and cut.outcome is not Outcome.UNKNOWN
 
     def _wait_until_ready(self) -> None:
         while not self._clock.wait(self._ready, Deadline.after(self._clock, self._job.freeze_timeout)):

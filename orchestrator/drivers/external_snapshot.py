@@ -65,22 +65,22 @@ class ExternalSnapshot:
         if self._hypervisor.local:
             making = [
                 Task(self._clock, f"make {overlay.path}", partial(_create, overlay, deadline))
-                for overlay in _overlays(plan)
+                for overlay in overlays_of(plan)
             ]
             for task in making:  # each to its end, whatever became of the others: `discard` comes after all of them
                 task.join()
             for task in making:
                 task.result()
-        self._hypervisor.open_overlays(_overlays(plan), deadline)
+        self._hypervisor.open_overlays(overlays_of(plan), deadline)
 
     def cut(self, plan: Plan, deadline: Deadline) -> Mapping[str, Any]:
         """Move all disks onto their overlays at once."""
-        self._hypervisor.snapshot(plan["snapshot"], _overlays(plan), deadline)
-        return _made(plan)
+        self._hypervisor.snapshot(plan["snapshot"], overlays_of(plan), deadline)
+        return made(plan)
 
     def happened(self, plan: Plan, deadline: Deadline) -> Mapping[str, Any] | None:
         """What the cut made, when the machine stands on one of its overlays: a cut moves all disks or none."""
-        return _made(plan) if self._in_use(plan, deadline) else None
+        return made(plan) if self._in_use(plan, deadline) else None
 
     def discard(self, plan: Plan, deadline: Deadline) -> None:
         """Remove the overlay files, after QEMU has let go of them.
@@ -92,13 +92,13 @@ class ExternalSnapshot:
             return  # libvirt made the files in the cut, and removed them when it failed
         if self._in_use(plan, deadline):
             raise Rejected(f"the machine stands on the overlays of {plan['snapshot']}: nothing was removed")
-        self._hypervisor.close_overlays(_overlays(plan), deadline)
-        for overlay in _overlays(plan):
+        self._hypervisor.close_overlays(overlays_of(plan), deadline)
+        for overlay in overlays_of(plan):
             if NAME_PREFIX not in Path(overlay.path).name:
                 raise Rejected(f"{overlay.path} does not carry our name: nothing was removed")
             if _is_written(overlay.path, deadline):
                 raise Rejected(f"{overlay.path} holds what a guest has written: nothing was removed")
-        for overlay in _overlays(plan):
+        for overlay in overlays_of(plan):
             _remove(Path(overlay.path))
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class ExternalSnapshot:
         """Whether the machine stands on an overlay. When it is off, its hypervisor may know no more than the top of
         each chain; then the files tell.
         """
-        overlays = _overlays(plan)
+        overlays = overlays_of(plan)
         if self._hypervisor.has_snapshot(plan["snapshot"], overlays, deadline):
             return True
         if not self._hypervisor.local or self._hypervisor.power(deadline) is not Power.OFF:
@@ -117,12 +117,12 @@ class ExternalSnapshot:
         return any(ours & _chain(disk.path, deadline) for disk in self._hypervisor.disks(deadline))
 
 
-def _made(plan: Plan) -> Mapping[str, Any]:
+def made(plan: Plan) -> Mapping[str, Any]:
     """For each disk the file that holds the point in time, and the overlay that the machine goes on with."""
     return {"disks": [{key: disk[key] for key in ("name", "path", "format", "overlay")} for disk in plan["disks"]]}
 
 
-def _overlays(plan: Plan) -> list[Overlay]:
+def overlays_of(plan: Plan) -> list[Overlay]:
     """The overlays that a plan names."""
     return [
         Overlay(Disk(**{key: value for key, value in disk.items() if key != "overlay"}), disk["overlay"])
