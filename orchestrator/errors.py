@@ -20,6 +20,8 @@
           |    +-- NoGuard      no freeze was sent, because nobody would thaw if this process died
           +-- Rejected          the other side answered with an error
           |    +-- CommandDisabled  it does not know the command, or not now: it was not carried out
+          |    +-- RepositoryError  a repository cannot be read or written; the backups in it are as they were
+          |         +-- RepositoryAway  it is not there: most likely its file system is not mounted
           +-- OutcomeUnknown    sent, and no trustworthy answer came: it may or may not have taken effect
 
 A caller that needs to know *whether something happened* catches the three kinds of `CallError`; that
@@ -120,6 +122,18 @@ class Rejected(CallError):
 
 class CommandDisabled(Rejected):
     """The other side does not know this command, or does not allow it now. It was not carried out."""
+
+
+class RepositoryError(Rejected):
+    """A repository of backups cannot be read or written. No backup became visible, and none was harmed."""
+
+    advice = "Check the repository's free space and permissions. Earlier backups are as they were."
+
+
+class RepositoryAway(RepositoryError):
+    """The repository's folder does not carry its mark: most likely its file system is not mounted."""
+
+    advice = "Mount the repository's file system and run the job again. Nothing was written."
 
 
 class OutcomeUnknown(CallError):

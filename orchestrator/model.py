@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+from urllib.parse import quote
 
 #: The prefix of every name that we give to a snapshot, a node or a file. Nothing without it is ever deleted.
 NAME_PREFIX = "quiesce-"
@@ -330,6 +331,78 @@ class Overlay:
 
     disk: Disk
     path: str
+
+
+@dataclass(frozen=True)
+class StoredDisk:
+    """One disk in a backup: a qcow2 file that names no backing file. An incremental's holds only what changed."""
+
+    #: How the hypervisor named the disk: `vda`, or a node of bare QEMU.
+    name: str
+    #: The size that the guest saw, in bytes.
+    virtual_bytes: int
+    #: The length of the file in bytes. This and the next are known once the backup is published.
+    stored_bytes: int = 0
+    #: The SHA-256 of the file, in hexadecimal digits.
+    sha256: str = ""
+
+    @property
+    def file(self) -> str:
+        """The file's name in the backup's folder, safe whatever the disk is called."""
+        return quote(self.name, safe="") + ".qcow2"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a backup's consistency rests on. Counts are of file systems; None where the guest did not answer."""
+
+    frozen: int | None = None
+    thawed: int | None = None
+    #: Milliseconds from the freeze's answer to the thaw's.
+    hold_ms: float | None = None
+    #: Milliseconds from sending the freeze to the confirmed thaw.
+    window_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Backup:
+    """One machine's disks at one point in time, as a repository keeps them: all that a restore needs to know."""
+
+    machine: str
+    run_id: str
+    job: str
+    #: The run whose backup this one stands on; None for a full one.
+    parent: str | None
+    #: The moment of the cut.
+    cut_at: datetime
+    consistency: Consistency
+    proof: Proof
+    disks: tuple[StoredDisk, ...]
+    guest_os: OsInfo | None = None
+    #: The domain's definition at the cut; None for a machine without libvirt.
+    domain_xml: str | None = None
+
+
+class Flaw(StrEnum):
+    """What can be wrong in a repository."""
+
+    DAMAGE = "damage"  # a file is not what it was when its backup was published
+    CHAIN = "chain"  # what an incremental stands on is missing or damaged
+    STRAY = "stray"  # a file or folder that is no part of a backup
+    LEFTOVER = "leftover"  # what a killed run or removal left, or a living one is making
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong in a repository."""
+
+    flaw: Flaw
+    #: Where, below the repository's folder.
+    path: str
+    text: str
+    #: The machine and the run whose backup it is about; None for what belongs to neither.
+    machine: str | None = None
+    run_id: str | None = None
 
 
 @dataclass(frozen=True)

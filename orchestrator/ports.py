@@ -8,14 +8,17 @@ answer). No other exception crosses a seam, whatever a hostile guest or a broken
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from orchestrator.clock import Clock, Deadline
 from orchestrator.model import (
     AgentInfo,
+    Backup,
     Disk,
     ExecResult,
     Filesystem,
+    Finding,
     FreezeStatus,
     Job,
     Machine,
@@ -162,6 +165,77 @@ class QuiescingHypervisor(Protocol):
         ...
 
 
+class Repository(Protocol):
+    """Where backups are kept: a folder for each machine, in it one for each run. What is visible there is whole.
+
+    Every call raises RepositoryError when the folder cannot be read or written, and RepositoryAway when it
+    was a repository before and is not now. One run at a time writes the backups of a machine: the journal sees to it.
+    """
+
+    #: The repository's folder.
+    path: Path
+
+    def stage(self, machine: str, run_id: str) -> Path:
+        """Make the folder in which a backup is put together, and return it: empty, and not visible as a backup.
+
+        Each disk goes into it as `StoredDisk.file`. The first stage in an empty folder makes it a repository.
+        """
+        ...
+
+    def staged(self, machine: str, run_id: str) -> Path:
+        """The folder that `stage` makes, whether it is there or not."""
+        ...
+
+    def publish(self, backup: Backup) -> Backup:
+        """Make a staged backup visible, whole and for good; return it with its sizes and sums.
+
+        Raises RepositoryError when it is not visible, OutcomeUnknown when it is, but might not survive a loss of power.
+        """
+        ...
+
+    def drop(self, machine: str, run_id: str) -> None:
+        """Remove what was staged and not published. Idempotent."""
+        ...
+
+    def machines(self) -> tuple[str, ...]:
+        """The machines that have, or had, backups here."""
+        ...
+
+    def backups(self, machine: str) -> tuple[Backup, ...]:
+        """The published backups of a machine, the oldest cut first. One whose manifest is damaged is left out."""
+        ...
+
+    def backup(self, machine: str, run_id: str) -> Backup:
+        """One published backup. Raises NotFound when there is none, RepositoryError when its manifest is damaged."""
+        ...
+
+    def chain(self, machine: str, run_id: str) -> tuple[Backup, ...]:
+        """A published backup after all that it stands on: what a restore needs, the full one first.
+
+        Raises NotFound when there is no such backup, RepositoryError when one of the others is missing or damaged.
+        """
+        ...
+
+    def folder(self, backup: Backup) -> Path:
+        """Where the files of a published backup are."""
+        ...
+
+    def damaged(self, backup: Backup) -> tuple[str, ...]:
+        """Which of a published backup's files are not what they were, each with what is wrong. Reads all of them."""
+        ...
+
+    def remove(self, machine: str, run_id: str) -> None:
+        """Remove a published backup, never partly visible. Idempotent, so that a killed removal can be ended.
+
+        Raises RepositoryError while another backup stands on it: remove the newest of a chain first.
+        """
+        ...
+
+    def check(self) -> tuple[Finding, ...]:
+        """Read everything and say what is wrong. Changes nothing."""
+        ...
+
+
 #: What a driver is going to make: JSON values only, complete enough for another process to find and remove it.
 Plan = Mapping[str, Any]
 
@@ -177,6 +251,8 @@ class DriverContext:
     #: None when the machine has neither a libvirt domain nor a QMP socket.
     hypervisor: Hypervisor | None
     clock: Clock
+    #: Where the job keeps its backups; None when it keeps none.
+    repository: Repository | None = None
 
 
 class Driver(Protocol):

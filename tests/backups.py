@@ -1,0 +1,41 @@
+"""Backups for tests: a repository in a folder of the test's own, and what is put into it."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from orchestrator.model import Backup, Consistency, OsInfo, Proof, StoredDisk
+from orchestrator.repository import FolderRepository
+
+MORNING = datetime(2026, 11, 28, 6, 0, tzinfo=UTC)
+
+
+def repository(folder: Path) -> FolderRepository:
+    """A repository below `folder`, with the host's memory of it beside it."""
+    return FolderRepository(folder / "repository", folder / "state")
+
+
+def backup(
+    run_id: str = "run-1", parent: str | None = None, hours: float = 0, disks: Iterable[str] = ("vda",)
+) -> Backup:
+    """A backup of `db1` that was cut so many hours after the morning."""
+    return Backup(
+        machine="db1",
+        run_id=run_id,
+        job="offsite",
+        parent=parent,
+        cut_at=MORNING + timedelta(hours=hours),
+        consistency=Consistency.FILESYSTEM,
+        proof=Proof(frozen=2, thawed=2, hold_ms=50.5, window_ms=120.25),
+        disks=tuple(StoredDisk(name, 1 << 20) for name in disks),
+        guest_os=OsInfo("debian", "Debian GNU/Linux", "12", "6.1.0"),
+        domain_xml="<domain type='qemu'><name>db1</name></domain>",
+    )
+
+
+def publish(repository: FolderRepository, backup: Backup) -> Backup:
+    """Stage that backup, with some bytes for each disk, and publish it."""
+    folder = repository.stage(backup.machine, backup.run_id)
+    for disk in backup.disks:
+        (folder / disk.file).write_bytes(f"{backup.run_id} {disk.name}\n".encode() * 1000)
+    return repository.publish(backup)
