@@ -7,9 +7,9 @@ from typing import Any
 
 from orchestrator.clock import Deadline
 from orchestrator.drivers import check_options
-from orchestrator.drivers.process import Ended, run
 from orchestrator.errors import ConfigError, OutcomeUnknown, Rejected
 from orchestrator.ports import DriverContext, Plan
+from orchestrator.programs import Ended, run
 
 #: What `verify` says by its exit status.
 CUT_EXISTS, NO_CUT = 0, 1

@@ -13,10 +13,10 @@ from typing import Any
 
 from orchestrator.clock import Deadline, Task
 from orchestrator.drivers import check_options
-from orchestrator.drivers.process import run
 from orchestrator.errors import ConfigError, OutcomeUnknown, Rejected
 from orchestrator.model import NAME_PREFIX, Disk, Overlay, Power
 from orchestrator.ports import DriverContext, Plan
+from orchestrator.programs import run
 
 #: The part of a file's name that an earlier snapshot gave it.
 _EARLIER = re.compile(rf"\.{NAME_PREFIX}[^.]+")

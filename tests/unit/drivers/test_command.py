@@ -9,10 +9,10 @@ import pytest
 
 from orchestrator.clock import Deadline, SystemClock
 from orchestrator.drivers.command import Command
-from orchestrator.drivers.process import OUTPUT_LIMIT
 from orchestrator.errors import CallError, ConfigError, OutcomeUnknown, Rejected
 from orchestrator.model import Machine
 from orchestrator.ports import DriverContext
+from orchestrator.programs import OUTPUT_LIMIT
 
 PLAN = {"snapshot": "quiesce-r1"}
 
