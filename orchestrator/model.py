@@ -157,6 +157,16 @@ class Job:
     #: Seconds after which a one-shot command gives up confirming a thaw.
     thaw_timeout: float = 60.0
     pre_flush: PreFlush = PreFlush.OFF
+    #: The folder in which backups are kept; None when the job makes none.
+    repository: str | None = None
+    #: Seconds after which the next backup is full again.
+    full_every: float = 7 * 86400.0
+    #: How many incremental backups may stand on a full one; None: as many as there are until `full_every`.
+    max_incrementals: int | None = None
+    #: The most bytes per second that a backup copies; None: as fast as it can.
+    rate: int | None = None
+    #: Seconds that a backup's copy, after the thaw, may take.
+    copy_limit: float = 86400.0
     #: The driver's own options.
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -326,6 +336,16 @@ class Disk:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far something slow is."""
+
+    done_bytes: int
+    total_bytes: int
+    #: Nothing is left to be done.
+    ended: bool
+
+
+@dataclass(frozen=True)
 class Overlay:
     """A file that takes a disk's writes from the cut on, and leaves the file below it as the snapshot."""
 
@@ -362,6 +382,16 @@ class Proof:
     hold_ms: float | None = None
     #: Milliseconds from sending the freeze to the confirmed thaw.
     window_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What is known of a cut when its window is over."""
+
+    at: datetime
+    consistency: Consistency
+    proof: Proof
+    guest_os: OsInfo | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,19 @@ The verdict is drawn from the journaled steps alone, so that recovery, in anothe
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.model import Action, Consistency, FreezeStatus, Outcome, Quiesce, Run, State, Step
+from orchestrator.model import (
+    Action,
+    Consistency,
+    Cut,
+    FreezeStatus,
+    OsInfo,
+    Outcome,
+    Proof,
+    Quiesce,
+    Run,
+    State,
+    Step,
+)
 
 #: From the best to none.
 _BEST_FIRST = (Consistency.APPLICATION, Consistency.FILESYSTEM, Consistency.CRASH, Consistency.NONE)
@@ -59,6 +71,33 @@ def freeze_may_hold(steps: Sequence[Step]) -> bool:
         elif step.action is Action.CONFIRM:
             frozen = step.outcome is not Outcome.DONE
     return frozen
+
+
+def cut_was_made(steps: Sequence[Step]) -> bool:
+    """Whether the cut answered that it was made; of what it only began, nothing is known by that."""
+    cut = outcome_of(steps, Action.CUT)
+    return cut is not None and cut.outcome is Outcome.DONE
+
+
+def cut_of(steps: Sequence[Step]) -> Cut:
+    """What the steps tell of a cut that was made and whose window is over."""
+    made = outcome_of(steps, Action.CUT)
+    assert made is not None
+    freeze, checked = outcome_of(steps, Action.FREEZE), outcome_of(steps, Action.PREFLIGHT)
+    verdict = _verdict(State.RUNNING, Consistency.CRASH if doubt_about(steps) else Consistency.FILESYSTEM, steps, None)
+    thaws = [step for step in steps if step.action is Action.THAW and step.outcome is Outcome.DONE]
+    system = checked and checked.figures.get("os")
+    return Cut(
+        made.at,
+        verdict.consistency,
+        Proof(
+            frozen=freeze.figures.get("frozen") if freeze else None,
+            thawed=thaws[0].figures["thawed"] if thaws else None,
+            hold_ms=verdict.hold_ms,
+            window_ms=verdict.window_ms,
+        ),
+        guest_os=OsInfo(**system) if system else None,
+    )
 
 
 def held_by_other(steps: Sequence[Step]) -> bool:
@@ -147,7 +186,8 @@ def exit_code(run: Run) -> int:
 
 
 def _consistency_of_cut(steps: Sequence[Step]) -> Consistency:
-    cut, verify = outcome_of(steps, Action.CUT), outcome_of(steps, Action.VERIFY)
+    only_began = any(step.action is Action.COPY for step in steps)
+    cut, verify = outcome_of(steps, Action.PUBLISH if only_began else Action.CUT), outcome_of(steps, Action.VERIFY)
     made = cut is not None and cut.outcome is Outcome.DONE
     found = verify is not None and verify.figures.get("happened") is True
     if not made and not found:
@@ -156,7 +196,12 @@ def _consistency_of_cut(steps: Sequence[Step]) -> Consistency:
 
 
 def _why_no_cut(steps: Sequence[Step]) -> str:
-    errors = [step.error for step in steps if step.error and step.action in {Action.FREEZE, Action.CUT}]
+    errors = [
+        step.error
+        for actions in ({Action.COPY, Action.PUBLISH}, {Action.FREEZE, Action.CUT})
+        for step in steps
+        if step.error and step.action in actions
+    ]
     return with_what_was_left(errors[0] if errors else "no cut was made", steps)
 
 

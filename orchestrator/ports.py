@@ -15,6 +15,7 @@ from orchestrator.clock import Clock, Deadline
 from orchestrator.model import (
     AgentInfo,
     Backup,
+    Cut,
     Disk,
     ExecResult,
     Filesystem,
@@ -26,6 +27,7 @@ from orchestrator.model import (
     Overlay,
     Owner,
     Power,
+    Progress,
     Run,
     State,
     Step,
@@ -33,6 +35,7 @@ from orchestrator.model import (
 )
 
 #: Is told of every step as it is made, also inside the window: it must return at once and never raise.
+#: Of a step that takes long it is told how far it is, by its intent once more, with figures that no journal has.
 Observer = Callable[[Step], None]
 
 
@@ -268,8 +271,11 @@ class Driver(Protocol):
         """What will be made under that name. Changes nothing. Journaled before `prepare` is called."""
         ...
 
-    def prepare(self, plan: Plan, deadline: Deadline) -> None:
-        """Everything slow, before the freeze. On failure, `discard` undoes what was made so far."""
+    def prepare(self, plan: Plan, deadline: Deadline) -> Mapping[str, Any] | None:
+        """Everything slow, before the freeze. On failure, `discard` undoes what was made so far.
+
+        Returns what the history shall say of it: figures of JSON values.
+        """
         ...
 
     def cut(self, plan: Plan, deadline: Deadline) -> Mapping[str, Any]:
@@ -297,6 +303,25 @@ class QuiescingDriver(Protocol):
 
     def quiesced_cut(self, plan: Plan, deadline: Deadline) -> Mapping[str, Any]:
         """`Driver.cut` with the guest frozen before and thawed after. OutcomeUnknown: a freeze may still land."""
+        ...
+
+
+@runtime_checkable
+class CopyingDriver(Protocol):
+    """What a driver has besides when its cut only begins a copy. It goes on after the thaw, while the guest runs, and
+    counts when it is published.
+
+    After `cut` come `copied`, again and again until the copy has ended, and `publish`. When it fails, or is given up,
+    `happened` and `discard` follow as they follow a failed cut. So, of such a driver, `happened` tells what
+    is published, and `discard` ends the copy and removes what was written of it.
+    """
+
+    def copied(self, plan: Plan, deadline: Deadline) -> Progress:
+        """How far the copy is. Raises Rejected when it has failed; after other kinds of CallError it is asked again."""
+        ...
+
+    def publish(self, plan: Plan, cut: Cut, deadline: Deadline) -> Mapping[str, Any]:
+        """Make what was copied visible, whole and for good, and describe it. `cut` is what is known of its window."""
         ...
 
 

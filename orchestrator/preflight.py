@@ -1,10 +1,20 @@
 """May this machine be quiesced now? Asked before anything is touched."""
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any, TypeVar
 
 from orchestrator.clock import Deadline
-from orchestrator.errors import CommandDisabled, ConfigError, FrozenByOther, MachineHeld, QuiesceError, Rejected
+from orchestrator.errors import (
+    CallError,
+    CommandDisabled,
+    ConfigError,
+    FrozenByOther,
+    MachineHeld,
+    QuiesceError,
+    Rejected,
+)
 from orchestrator.model import AgentInfo, FreezeStatus, Health, Job, Power, Quiesce
 from orchestrator.ports import Agent, Driver, Hypervisor, QuiescingDriver
 from orchestrator.retrying import until_answered
@@ -70,6 +80,13 @@ def check_thawed(agent: Agent, deadline: Deadline) -> None:
     """Raise FrozenByOther when the agent says that the guest is frozen."""
     if until_answered(deadline)(agent.freeze_status, deadline) is FreezeStatus.FROZEN:
         raise FrozenByOther("the guest's file systems are already frozen, and not by a run of this journal")
+
+
+def guest_os(agent: Agent, deadline: Deadline) -> Mapping[str, Any] | None:
+    """What the guest says about its operating system, as JSON values; None when it does not. Never raises CallError."""
+    with suppress(CallError):
+        return asdict(agent.osinfo(deadline))
+    return None
 
 
 def report(machine: str, hypervisor: Hypervisor | None, agent: Agent, deadline: Deadline) -> Health:

@@ -52,6 +52,10 @@ class Recorder:
         """Write down that `action` is about to be done."""
         self._add(self._step(action, Outcome.INTENT, None, figures))
 
+    def tell(self, action: Action, **figures: Any) -> None:
+        """Let the observer know how far `action` is. It is not written down."""
+        self._tell(self._step(action, Outcome.INTENT, None, figures))
+
     @contextmanager
     def act(self, action: Action, **figures: Any) -> Iterator[dict[str, Any]]:
         """Write down how the body of the `with` ends; the body adds what it learns to the figures.

@@ -17,10 +17,12 @@ T = TypeVar("T")
 
 
 def cut_is_settled(steps: Sequence[Step]) -> bool:
-    """Whether the cut was made, was found by its name, or what was prepared for it is removed."""
+    """Whether the cut was made, and published if it only began a copy; or was found by its name; or what was prepared
+    for it is removed.
+    """
+    made = Action.PUBLISH if any(step.action is Action.COPY for step in steps) else Action.CUT
     return any(
-        step.outcome is Outcome.DONE
-        and (step.action in {Action.CUT, Action.DISCARD} or step.figures.get("happened") is True)
+        step.outcome is Outcome.DONE and (step.action in {made, Action.DISCARD} or step.figures.get("happened") is True)
         for step in steps
     )
 
@@ -51,7 +53,7 @@ def discard(driver: Driver, plan: Plan, recorder: Recorder, deadline: Deadline, 
 def settled(target: Target, verdict: Verdict, snapshot: str, steps: Sequence[Step]) -> Target:
     """The target as `verdict` leaves it, with the snapshot that the steps speak of."""
     made = None
-    for action in (Action.CUT, Action.VERIFY):
+    for action in (Action.CUT, Action.PUBLISH, Action.VERIFY):
         step = outcome_of(steps, action)
         made = (step and step.figures.get("made")) or made
     return replace(

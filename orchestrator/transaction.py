@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from orchestrator.clock import Clock, Deadline, Stop
+from orchestrator.copying import copy_and_publish
 from orchestrator.errors import (
     CallError,
     MachineHeld,
@@ -19,9 +20,9 @@ from orchestrator.errors import (
 )
 from orchestrator.flush import write_back
 from orchestrator.model import Action, Job, Outcome, Power, PreFlush, Quiesce, Run, State, Step, Target
-from orchestrator.policy import dangling, judge, with_what_was_left
-from orchestrator.ports import Guard, Journal
-from orchestrator.preflight import check_agent, check_power, check_thawed
+from orchestrator.policy import cut_was_made, dangling, freeze_may_hold, judge, with_what_was_left
+from orchestrator.ports import CopyingDriver, Guard, Journal, Plan
+from orchestrator.preflight import check_agent, check_power, check_thawed, guest_os
 from orchestrator.retrying import after_thaw
 from orchestrator.settling import (
     cut_is_settled,
@@ -69,7 +70,7 @@ class Transaction:
             self._close_untouched(error)
             return
         Window(self._job, self._lanes, self._clock, self._stop).run()  # Nothing in there waits for the journal.
-        self._each(self._settle)  # The outcomes, and the verdict that follows from them alone.
+        self._each(self._settle)  # What was only begun is copied; then the verdict, which follows from the steps alone.
 
     def _check(self, lane: Lane) -> None:
         """The pre-flight. A guest that cannot be quiesced and need not be is cut without a freeze."""
@@ -83,6 +84,8 @@ class Transaction:
                 if power is Power.PAUSED:
                     raise MachineHeld("the machine is paused: its agent cannot answer")
                 figures["agent"] = check_agent(lane.agent, self._job.mountpoints, deadline).version
+                if lane.copying is not None:
+                    figures["os"] = guest_os(lane.agent, deadline)
                 lane.freezes = True
             except (CallError, MachineHeld) as error:
                 if self._job.quiesce is Quiesce.REQUIRED:
@@ -94,8 +97,8 @@ class Transaction:
         lane.plan = lane.driver.plan(self._run.snapshot_name, deadline)
         lane.recorder.intend(Action.PREPARE, plan=lane.plan)
         self._record(lane)
-        with lane.recorder.act(Action.PREPARE):
-            lane.driver.prepare(lane.plan, deadline)
+        with lane.recorder.act(Action.PREPARE) as figures:
+            figures |= lane.driver.prepare(lane.plan, deadline) or {}
 
     def _flush(self, lane: Lane) -> None:
         if not lane.freezes or self._job.pre_flush is PreFlush.OFF or self._stop.requested:
@@ -144,6 +147,8 @@ class Transaction:
 
     def _settle(self, lane: Lane) -> None:
         assert lane.plan is not None
+        if lane.copying is not None and cut_was_made(lane.recorder.steps):
+            self._copy(lane, lane.copying, lane.plan)
         if not cut_is_settled(lane.recorder.steps):
             self._after_thaw(lane, self._record)
             deadline = Deadline.after(self._clock, _VERIFY)
@@ -154,6 +159,18 @@ class Transaction:
             verdict = replace(verdict, state=State.CANCELLED)
         target = settled(lane.target, verdict, self._run.snapshot_name, lane.recorder.steps)
         self._after_thaw(lane, self._move, target)
+
+    def _copy(self, lane: Lane, driver: CopyingDriver, plan: Plan) -> None:
+        """What the cut only began is copied while the guest runs, unless the guest may not run: that is told first."""
+        lane.agent.reset()  # Its socket serves one client, and others may want to ask the guest meanwhile.
+        for action in (Action.COPY, Action.PUBLISH):
+            lane.recorder.intend(action)
+        self._after_thaw(lane, self._record)
+        if freeze_may_hold(lane.recorder.steps):
+            for action in (Action.COPY, Action.PUBLISH):
+                lane.recorder.conclude(action, Outcome.FAILED, "not begun: the guest may still be frozen")
+        else:
+            copy_and_publish(driver, plan, lane.recorder, self._clock, self._job.copy_limit, self._stop)
 
     def _close_untouched(self, error: QuiesceError) -> None:
         """Close every target: its guest was never frozen, because `error` came before the window."""

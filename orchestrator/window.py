@@ -18,7 +18,7 @@ from orchestrator.clock import Clock, Deadline, Stop, Task
 from orchestrator.errors import CallError, CommandDisabled, OutcomeUnknown, QuiesceError, Rejected, Unreachable
 from orchestrator.model import Action, Job, Outcome, Quiesce, Target
 from orchestrator.policy import freeze_may_hold, held_by_other, outcome_of
-from orchestrator.ports import Agent, Driver, Hypervisor, Lease, Plan, QuiescingDriver
+from orchestrator.ports import Agent, CopyingDriver, Driver, Hypervisor, Lease, Plan, QuiescingDriver
 from orchestrator.recorder import Recorder
 from orchestrator.thawing import longest, thaw_until_confirmed
 
@@ -54,6 +54,11 @@ class Lane:
     def quiescing(self) -> QuiescingDriver | None:
         """The driver, when it is to freeze and thaw the guest itself."""
         return self.driver if self.freezes and isinstance(self.driver, QuiescingDriver) else None
+
+    @property
+    def copying(self) -> CopyingDriver | None:
+        """The driver, when its cut only begins a copy."""
+        return self.driver if isinstance(self.driver, CopyingDriver) else None
 
     def start(self, clock: Clock, role: str, work: Callable[..., None], *arguments: Any) -> Task[None]:
         """Run `work(self, *arguments)` on a thread of its own."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.clock import Deadline
+from orchestrator.model import Cut, Progress
 from orchestrator.ports import Plan
 
 
@@ -17,6 +18,8 @@ class Storage:
     prepared: set[str] = field(default_factory=set)
     #: Names of the snapshots.
     snapshots: set[str] = field(default_factory=set)
+    #: Names of what a cut only began: how many looks at each will find it still being copied.
+    copies: dict[str, int] = field(default_factory=dict)
     #: Every call of a driver, in order.
     calls: list[str] = field(default_factory=list)
     #: For each method, what happens before its effect and after it, on its next calls.
@@ -66,3 +69,32 @@ class MemoryDriver:
     def _leave(self, method: str) -> None:
         if self._storage.after[method]:
             self._storage.after[method].popleft()()
+
+
+class CopyingMemoryDriver(MemoryDriver):
+    """Cuts that only begin a copy, which a look ends, and which counts when it is published."""
+
+    def cut(self, plan: Plan, deadline: Deadline) -> Mapping[str, Any]:
+        self._enter("cut")
+        self._storage.prepared.remove(plan["name"])
+        self._storage.copies[plan["name"]] = 1
+        self._leave("cut")
+        return {}
+
+    def copied(self, plan: Plan, deadline: Deadline) -> Progress:
+        self._enter("copied")
+        left = self._storage.copies[plan["name"]]
+        self._storage.copies[plan["name"]] = max(0, left - 1)
+        self._leave("copied")
+        return Progress(0 if left else 100, 100, ended=not left)
+
+    def publish(self, plan: Plan, cut: Cut, deadline: Deadline) -> Mapping[str, Any]:
+        self._enter("publish")
+        assert not self._storage.copies.pop(plan["name"])
+        self._storage.snapshots.add(plan["name"])
+        self._leave("publish")
+        return {"stored": plan["name"], "consistency": cut.consistency}
+
+    def discard(self, plan: Plan, deadline: Deadline) -> None:
+        super().discard(plan, deadline)
+        self._storage.copies.pop(plan["name"], None)

@@ -1,6 +1,6 @@
 """A small world: fake guests on real sockets, storage in memory, a real journal on SQLite, and the real service."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +32,7 @@ class World:
         self.hypervisors: dict[str, Hypervisor] = {}
         self.journal: Journal = SqlJournal.open(f"sqlite:///{folder}/journal.db", SystemClock())
         self.guard = MemoryGuard()
+        self.makes_driver: Callable[[Storage], Driver] = MemoryDriver
         self.owner = owner.current()
         self.gone: set[Owner] = set()
 
@@ -70,7 +71,7 @@ class World:
         return self.hypervisors.get(machine.name)
 
     def driver(self, job: Job, machine: Machine, run_id: str, hypervisor: Hypervisor | None) -> Driver:
-        return MemoryDriver(self.storages[machine.name])
+        return self.makes_driver(self.storages[machine.name])
 
 
 @pytest.fixture

@@ -125,6 +125,11 @@ def test_the_configuration_is_named_by_the_environment_or_is_the_system_s(monkey
                     "hold_limit": 5.0,
                     "thaw_timeout": 60.0,
                     "pre_flush": "off",
+                    "repository": None,
+                    "full_every": 604800.0,
+                    "max_incrementals": None,
+                    "rate": None,
+                    "copy_limit": 86400.0,
                     "options": {},
                 }
             ],
@@ -173,6 +178,7 @@ def test_json_is_one_document_with_these_fields_in_this_order(arguments: list[st
             [
                 'job name=nightly machines=db1 driver=external-snapshot schedule="0 2 * * *" quiesce=required'
                 " group=false freeze_timeout=30.0 hold_limit=5.0 thaw_timeout=60.0 pre_flush=off"
+                " full_every=604800.0 copy_limit=86400.0"
             ],
         ),
         (["serve"], []),
