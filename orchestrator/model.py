@@ -157,6 +157,8 @@ class Job:
     #: Seconds after which a one-shot command gives up confirming a thaw.
     thaw_timeout: float = 60.0
     pre_flush: PreFlush = PreFlush.OFF
+    #: Seconds after which a process in the guest thaws it by itself, when nobody else has; None: there is none.
+    fuse: float | None = None
     #: The folder in which backups are kept; None when the job makes none.
     repository: str | None = None
     #: Seconds after which the next backup is full again.

@@ -100,6 +100,19 @@ def cut_of(steps: Sequence[Step]) -> Cut:
     )
 
 
+def fuse_may_burn(steps: Sequence[Step]) -> bool:
+    """Whether a fuse may be lit in the guest: the intent to light one alone counts, as with a freeze."""
+    return next((step.figures.get("lit", True) for step in reversed(steps) if step.action is Action.FUSE), False)
+
+
+def shortest_fuse(freeze_timeout: float, hold_limit: float) -> float:
+    """The seconds that a fuse must last at least, so that none burns in a window that keeps its limits.
+
+    Beside freeze and hold, these are 15: ten for the other guests of a group to light theirs, five for the thaw.
+    """
+    return freeze_timeout + hold_limit + 15.0
+
+
 def held_by_other(steps: Sequence[Step]) -> bool:
     """Whether our freeze was turned away by a guest that was frozen already."""
     freeze = outcome_of(steps, Action.FREEZE)

@@ -12,8 +12,9 @@ from functools import partial
 
 from orchestrator.clock import Clock, Deadline, Task
 from orchestrator.errors import CallError, ConfigError, Superseded
+from orchestrator.fuse import put_out
 from orchestrator.model import Action, Outcome, Owner, Quiesce, Run, State, Step, Target
-from orchestrator.policy import dangling, freeze_may_hold, judge, outcome_of, window_by_wall_clock
+from orchestrator.policy import dangling, freeze_may_hold, fuse_may_burn, judge, outcome_of, window_by_wall_clock
 from orchestrator.ports import Connections, Guard, Journal, Observer
 from orchestrator.recorder import Recorder
 from orchestrator.settling import cut_is_settled, discard, results, saying_how_the_guest_is, settle_cut, settled
@@ -120,6 +121,7 @@ class Recovery:
             recorder.include(step for step in left.steps if step not in before)
             if freeze_may_hold((*before, *recorder.steps)):
                 self._thaw(run, target, before, recorder)
+            self._put_out_fuse(run, target, before, recorder)
             self._settle_cut(run, target, before, recorder)
             if self._close(run, lost, target, before, recorder) is not State.STUCK:
                 left.remove()
@@ -154,6 +156,12 @@ class Recovery:
         # What goes wrong is written down: without a confirmed thaw the verdict is `stuck`.
         with closing(agent), suppress(CallError):
             thaw_until_confirmed(agent, recorder, self._clock, limit, watch=not answered)
+
+    def _put_out_fuse(self, run: Run, target: Target, before: Sequence[Step], recorder: Recorder) -> None:
+        steps = (*before, *recorder.steps)
+        if fuse_may_burn(steps) and not freeze_may_hold(steps):
+            with closing(self._connections.agent(target.machine)) as agent:
+                put_out(agent, run.id, recorder, self._clock)
 
     def _settle_cut(self, run: Run, target: Target, before: Sequence[Step], recorder: Recorder) -> None:
         """Find out by its name what became of the cut. What was prepared is removed if there was none."""

@@ -19,8 +19,9 @@ from orchestrator.errors import (
     Refused,
 )
 from orchestrator.flush import write_back
+from orchestrator.fuse import light, put_out
 from orchestrator.model import Action, Job, Outcome, Power, PreFlush, Quiesce, Run, State, Step, Target
-from orchestrator.policy import cut_was_made, dangling, freeze_may_hold, judge, with_what_was_left
+from orchestrator.policy import cut_was_made, dangling, freeze_may_hold, fuse_may_burn, judge, with_what_was_left
 from orchestrator.ports import CopyingDriver, Guard, Journal, Plan
 from orchestrator.preflight import check_agent, check_power, check_thawed, guest_os
 from orchestrator.retrying import after_thaw
@@ -37,6 +38,8 @@ from orchestrator.window import Lane, Window
 
 #: Seconds for a machine to answer the pre-flight, for the driver's preparation, and for the flush of dirty pages.
 _PREFLIGHT, _PREPARE, _FLUSH = 10.0, 60.0, 120.0
+#: What a step says of an action that was not begun, where others ask for it.
+_NOT_BEGUN = {Action.FREEZE: {"sent": False}, Action.FUSE: {"lit": False}}
 #: Seconds, after the thaw, for the driver to tell what became of a cut, and for the journal to come back.
 _VERIFY, _JOURNAL = 30.0, 30.0
 
@@ -66,6 +69,7 @@ class Transaction:
             self._each(self._look_again)  # All that took its time.
             self._commit_intents()  # No journal, no freeze.
             self._each(self._arm)  # No guard, no freeze.
+            self._each(self._light)  # A fuse that was asked for is a promise, too.
         except QuiesceError as error:
             self._close_untouched(error)
             return
@@ -125,6 +129,8 @@ class Transaction:
             raise QuiesceError("the run was ended by its user before the freeze")
         for lane in self._lanes:
             if lane.freezes:
+                if self._job.fuse is not None:
+                    lane.recorder.intend(Action.FUSE, seconds=self._job.fuse)
                 lane.recorder.intend(Action.FREEZE, mountpoints=list(self._job.mountpoints))
             lane.recorder.intend(Action.CUT, snapshot=self._run.snapshot_name)
             if lane.freezes:
@@ -142,11 +148,29 @@ class Transaction:
             if self._job.quiesce is Quiesce.REQUIRED:
                 raise
             lane.freezes = False
+            if self._job.fuse is not None:
+                lane.recorder.conclude(Action.FUSE, Outcome.FAILED, "not needed: no freeze was sent", lit=False)
             lane.recorder.conclude(Action.FREEZE, Outcome.FAILED, str(error), sent=False)
             lane.recorder.conclude(Action.THAW, Outcome.FAILED, "not needed: no freeze was sent")
 
+    def _light(self, lane: Lane) -> None:
+        """Afterwards the guest thaws itself if all else fails. Where it cannot and need not, its step says so."""
+        if not lane.freezes or self._job.fuse is None:
+            return
+        try:
+            light(lane.agent, self._run.id, self._job.fuse, lane.recorder, self._clock)
+        except CallError:
+            if self._job.quiesce is Quiesce.REQUIRED:
+                raise
+
+    def _put_out(self, lane: Lane) -> None:
+        """A guest that may be frozen keeps its fuse: it may be the last who can thaw it."""
+        if fuse_may_burn(lane.recorder.steps) and not freeze_may_hold(lane.recorder.steps):
+            put_out(lane.agent, self._run.id, lane.recorder, self._clock)
+
     def _settle(self, lane: Lane) -> None:
         assert lane.plan is not None
+        self._put_out(lane)
         if lane.copying is not None and cut_was_made(lane.recorder.steps):
             self._copy(lane, lane.copying, lane.plan)
         if not cut_is_settled(lane.recorder.steps):
@@ -182,8 +206,8 @@ class Transaction:
                 lane.lease.release()
         for lane in self._lanes:
             for action in dangling(lane.recorder.steps):
-                sent = {"sent": False} if action is Action.FREEZE else {}
-                lane.recorder.conclude(action, Outcome.FAILED, "not begun", **sent)
+                lane.recorder.conclude(action, Outcome.FAILED, "not begun", **_NOT_BEGUN.get(action, {}))
+            self._put_out(lane)
             if lane.plan is not None:
                 deadline = Deadline.after(self._clock, _VERIFY)
                 discard(lane.driver, lane.plan, lane.recorder, deadline, partial(self._record, lane))

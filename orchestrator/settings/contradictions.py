@@ -9,6 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from orchestrator import policy
+from orchestrator.model import Job
+from orchestrator.settings import durations
 from orchestrator.settings.problems import Location, Problem, dotted, shown
 
 _Document = Mapping[str, Any]
@@ -21,6 +24,7 @@ def find(document: _Document) -> Iterator[Problem]:
     for name, job in tables(document, "jobs").items():
         if "schedule" in job and "every" in job:
             yield Problem(("jobs", name, "every"), "not together with schedule: choose one", shown(job["every"]))
+        yield from _burns_too_early(("jobs", name), job)
     yield from _shared(document)
 
 
@@ -37,6 +41,20 @@ def _unreachable(location: Location, machine: _Document) -> Iterator[Problem]:
         yield Problem(location, 'no way to the agent: give a hypervisor, or agent = "unix:/path"')
     if "domain" in machine and "hypervisor" not in machine:
         yield Problem((*location, "domain"), "only together with hypervisor", shown(machine["domain"]))
+
+
+def _burns_too_early(location: Location, job: _Document) -> Iterator[Problem]:
+    """A fuse that may burn in a window that keeps its limits would spoil the cut."""
+    try:
+        limits = {"freeze_timeout": Job.freeze_timeout, "hold_limit": Job.hold_limit}
+        limits |= {key: durations.seconds(job[key]) for key in limits if key in job}
+        fuse = durations.seconds(job["fuse"])
+    except (KeyError, TypeError, ValueError):  # there is none, or its own table complains
+        return
+    least = policy.shortest_fuse(**limits)
+    if fuse < least:
+        text = f"must be at least {least:g}s, freeze_timeout + hold_limit + 15s: else it may burn before the thaw"
+        yield Problem((*location, "fuse"), text, shown(job["fuse"]))
 
 
 def _shared(document: _Document) -> Iterator[Problem]:

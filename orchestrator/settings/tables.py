@@ -188,7 +188,7 @@ class JobTable(Table):
     """`[jobs.NAME]`"""
 
     not_yet = frozenset(
-        {"repository", "full_every", "retention", "fuse", "rate", "verify", "before", "after", "max_incrementals"}
+        {"repository", "full_every", "retention", "rate", "verify", "before", "after", "max_incrementals"}
     )
 
     machines: Annotated[list[Names], Field(min_length=1)]
@@ -202,6 +202,7 @@ class JobTable(Table):
     hold_limit: Annotated[float, BeforeValidator(_duration("100ms", "10m"))] = Job.hold_limit
     thaw_timeout: Annotated[float, BeforeValidator(_duration("100ms", "1d"))] = Job.thaw_timeout
     pre_flush: Annotated[PreFlush, Field(strict=False)] = Job.pre_flush
+    fuse: Annotated[float, BeforeValidator(_duration("1s", "1d"))] | None = Job.fuse
     options: Annotated[dict[str, Any], AfterValidator(_json)] = {}
 
 

@@ -20,7 +20,7 @@ import re
 import string
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -33,6 +33,10 @@ SENTINEL = b"\xff"
 SYNCS = ("guest-sync", "guest-sync-delimited")
 OS_INFO = {"id": "debian", "name": "Debian GNU/Linux", "version": "12 (bookworm)", "kernel-release": "6.1.0-56-amd64"}
 ALLOWED_WHILE_FROZEN = {*SYNCS, "guest-ping", "guest-info", "guest-fsfreeze-status", "guest-fsfreeze-thaw"}
+
+
+#: What a program does with its arguments, and how it ends.
+Program = Callable[[Sequence[str]], ExecResult]
 
 
 class AgentError(Exception):
@@ -59,7 +63,7 @@ class FakeAgent:
         #: Commands that the administrator of the guest forbids (`qemu-ga -b`).
         self.disabled: set[str] = set()
         #: How a program ends, by its path; None: there is no such program. All others end with 0 and write nothing.
-        self.programs: dict[str, ExecResult | None] = {}
+        self.programs: dict[str, ExecResult | Program | None] = {}
         #: Programs that were started, with their arguments.
         self.executed: list[tuple[str, list[str]]] = []
         self._commands: dict[str, Callable[[Mapping[str, Any]], Any]] = {
@@ -216,8 +220,9 @@ class FakeAgent:
         result = self.programs.get(path, ExecResult(0, b"", b""))
         if result is None:
             raise AgentError(f"Failed to execute child process “{path}” (No such file or directory)")
-        self.executed.append((path, list(arguments.get("arg", []))))
-        self._processes.append(result)
+        words = list(arguments.get("arg", []))
+        self.executed.append((path, words))
+        self._processes.append(result(words) if callable(result) else result)
         return {"pid": len(self._processes)}
 
     def _exec_status(self, arguments: Mapping[str, Any]) -> Any:

@@ -73,6 +73,7 @@ def test_every_key_of_a_job_arrives() -> None:
         hold_limit="2s",
         thaw_timeout="1h",
         pre_flush="gentle",
+        fuse="20s",
         options={"cut": ["x", 1, 0.5, True, {}]},
     )
 
@@ -88,6 +89,7 @@ def test_every_key_of_a_job_arrives() -> None:
         hold_limit=2.0,
         thaw_timeout=3600.0,
         pre_flush=PreFlush.GENTLE,
+        fuse=20.0,
         options={"cut": ["x", 1, 0.5, True, {}]},
     )
 
@@ -143,6 +145,11 @@ def test_all_problems_are_told_at_once() -> None:
         ({"hold_limit": 16**5000}, "jobs.nightly.hold_limit = a number of more than 64 bits: must be a duration"),
         ({"hold_limit": "-5s"}, 'jobs.nightly.hold_limit = "-5s": must be a duration'),
         ({"hold_limit": "\u0665s"}, 'jobs.nightly.hold_limit = "\\u0665s": must be a duration'),
+        ({"fuse": "49s"}, 'jobs.nightly.fuse = "49s": must be at least 50s, freeze_timeout + hold_limit + 15s'),
+        ({"fuse": "60s", "hold_limit": "20s"}, 'jobs.nightly.fuse = "60s": must be at least 65s'),
+        ({"fuse": "2d"}, 'jobs.nightly.fuse = "2d": must be a duration from "1s" to "1d"'),
+        ({"fuse": 60}, "jobs.nightly.fuse = 60: must be a duration"),
+        ({"fuse": "1s", "freeze_timeout": 5}, "jobs.nightly.freeze_timeout = 5: must be a duration"),
         ({"options": {"x": float("nan")}}, "jobs.nightly.options = {...}: may hold only"),
         ({"options": {"x": 16**5000}}, "jobs.nightly.options = {...}: may hold only"),
         ({"options": {"x": SOURCE}}, "jobs.nightly.options = {...}: may hold only"),

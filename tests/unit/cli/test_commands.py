@@ -125,6 +125,7 @@ def test_the_configuration_is_named_by_the_environment_or_is_the_system_s(monkey
                     "hold_limit": 5.0,
                     "thaw_timeout": 60.0,
                     "pre_flush": "off",
+                    "fuse": None,
                     "repository": None,
                     "full_every": 604800.0,
                     "max_incrementals": None,
