@@ -1,17 +1,19 @@
 """The ways to a machine, wired. Rooms are imported where they are needed: the guard needs few, and stays small."""
 
-from collections.abc import Mapping
+from pathlib import Path
 
 from orchestrator.clock import Clock
 from orchestrator.model import Job, Machine
-from orchestrator.ports import Agent, Driver, DriverContext, Hypervisor
+from orchestrator.ports import Agent, Driver, DriverContext, Hypervisor, Repository
 
 
 class RealConnections:
     """Makes the ways to a machine: through libvirt where it has a domain, and by its sockets."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, repositories: Path | None = None) -> None:
+        """`repositories` is the folder in which this host remembers its repositories."""
         self._clock = clock
+        self._repositories = repositories
 
     def agent(self, machine: Machine) -> Agent:
         from orchestrator.agent.guest import GuestAgent
@@ -41,9 +43,25 @@ class RealConnections:
     def driver(self, job: Job, machine: Machine, run_id: str, hypervisor: Hypervisor | None) -> Driver:
         from orchestrator import drivers
 
-        options: Mapping[str, object] = job.options
-        context = DriverContext(machine, job.name, run_id, options, hypervisor, self._clock)
-        return drivers.find(job.driver)(context)
+        return drivers.find(job.driver)(
+            DriverContext(
+                machine,
+                job.name,
+                run_id,
+                job.options,
+                hypervisor,
+                self._clock,
+                repository=None if job.repository is None else self._repository(job.repository),
+                full_every=job.full_every,
+                max_incrementals=job.max_incrementals,
+                rate=job.rate,
+            )
+        )
+
+    def _repository(self, path: str) -> Repository:
+        from orchestrator.repository import FolderRepository
+
+        return FolderRepository(Path(path), self._repositories)
 
 
 def _domain(machine: Machine) -> tuple[str, str]:

@@ -39,12 +39,13 @@ class Wiring:
         from orchestrator.journal import SqlJournal
 
         settings, clock = self.settings(path), SystemClock()
+        state = _state_folder(settings.journal_url)
         return Service(
             machines=settings.machines,
             jobs=settings.jobs,
             journal=SqlJournal.open(settings.journal_url, clock),
-            connections=RealConnections(clock),
-            guard=ProcessGuard(_state_folder(settings.journal_url) / "guard", clock),
+            connections=RealConnections(clock, state / "repositories"),
+            guard=ProcessGuard(state / "guard", clock),
             clock=clock,
             owner=owner.current(),
             is_gone=owner.is_gone,

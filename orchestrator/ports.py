@@ -256,6 +256,12 @@ class DriverContext:
     clock: Clock
     #: Where the job keeps its backups; None when it keeps none.
     repository: Repository | None = None
+    #: Seconds after which the next backup is full again.
+    full_every: float = Job.full_every
+    #: How many incremental backups may stand on a full one; None: as many as there are until then.
+    max_incrementals: int | None = None
+    #: The most bytes per second that are copied; None: as fast as it can.
+    rate: int | None = None
 
 
 class Driver(Protocol):

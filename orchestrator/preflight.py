@@ -16,7 +16,7 @@ from orchestrator.errors import (
     Rejected,
 )
 from orchestrator.model import AgentInfo, FreezeStatus, Health, Job, Power, Quiesce
-from orchestrator.ports import Agent, Driver, Hypervisor, QuiescingDriver
+from orchestrator.ports import Agent, CopyingDriver, Driver, Hypervisor, QuiescingDriver
 from orchestrator.retrying import until_answered
 
 T = TypeVar("T")
@@ -27,7 +27,11 @@ _FREEZE, _FREEZE_LIST = "guest-fsfreeze-freeze", "guest-fsfreeze-freeze-list"
 
 
 def check_job(job: Job, driver: Driver) -> None:
-    """Raise ConfigError when the job asks of a driver that freezes by itself what only our own freeze can give."""
+    """Raise ConfigError when the job asks of its driver what that does not do: keeping backups, or, of one that freezes
+    by itself, what only our own freeze can give.
+    """
+    if job.repository is not None and not isinstance(driver, CopyingDriver):
+        raise ConfigError(f"job {job.name}: the driver {job.driver} makes no backups; take out repository")
     if not isinstance(driver, QuiescingDriver):
         return
     instead = "or use a driver that leaves the freeze to us, such as external-snapshot"

@@ -25,6 +25,7 @@ def find(document: _Document) -> Iterator[Problem]:
         if "schedule" in job and "every" in job:
             yield Problem(("jobs", name, "every"), "not together with schedule: choose one", shown(job["every"]))
         yield from _burns_too_early(("jobs", name), job)
+        yield from _kept_nowhere(("jobs", name), job)
     yield from _shared(document)
 
 
@@ -55,6 +56,16 @@ def _burns_too_early(location: Location, job: _Document) -> Iterator[Problem]:
     if fuse < least:
         text = f"must be at least {least:g}s, freeze_timeout + hold_limit + 15s: else it may burn before the thaw"
         yield Problem((*location, "fuse"), text, shown(job["fuse"]))
+
+
+def _kept_nowhere(location: Location, job: _Document) -> Iterator[Problem]:
+    if "repository" in job:
+        return
+    if job.get("driver") == "backup":
+        yield Problem(location, 'driver = "backup" needs a repository: the absolute path of the folder for the backups')
+    for key in ("full_every", "max_incrementals", "rate", "copy_limit"):
+        if key in job:
+            yield Problem((*location, key), "only together with repository", shown(job[key]))
 
 
 def _shared(document: _Document) -> Iterator[Problem]:

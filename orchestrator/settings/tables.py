@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from orchestrator import cron
 from orchestrator.model import Job, PreFlush, Quiesce
-from orchestrator.settings import durations
+from orchestrator.settings import durations, rates
 from orchestrator.settings.problems import suggestion
 
 #: The longest path that fits the kernel's `sockaddr_un`, in bytes (unix(7)).
@@ -138,6 +138,19 @@ def _duration(least: str, most: str) -> Callable[[object], float]:
     return check
 
 
+def _rate(value: object) -> int:
+    try:
+        return rates.bytes_per_second(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError('must be a rate such as "50MiB/s": a whole number and KiB/s, MiB/s or GiB/s') from None
+
+
+def _folder(text: str) -> str:
+    if not _is_path(text) or posixpath.normpath(text) != text or text == "/":
+        raise ValueError("must be the absolute path of a folder, with no / at its end")
+    return text
+
+
 def _json(options: dict[str, Any]) -> dict[str, Any]:
     """Options are journaled, so that recovery makes the same driver: what JSON cannot say would be lost."""
     try:
@@ -187,9 +200,7 @@ class MachineTable(Table):
 class JobTable(Table):
     """`[jobs.NAME]`"""
 
-    not_yet = frozenset(
-        {"repository", "full_every", "retention", "rate", "verify", "before", "after", "max_incrementals"}
-    )
+    not_yet = frozenset({"retention", "verify", "before", "after"})
 
     machines: Annotated[list[Names], Field(min_length=1)]
     driver: Annotated[str, AfterValidator(_driver)]
@@ -203,6 +214,11 @@ class JobTable(Table):
     thaw_timeout: Annotated[float, BeforeValidator(_duration("100ms", "1d"))] = Job.thaw_timeout
     pre_flush: Annotated[PreFlush, Field(strict=False)] = Job.pre_flush
     fuse: Annotated[float, BeforeValidator(_duration("1s", "1d"))] | None = Job.fuse
+    repository: Annotated[str, AfterValidator(_folder)] | None = None
+    full_every: Annotated[float, BeforeValidator(_duration("1s", "3660d"))] = Job.full_every
+    max_incrementals: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    rate: Annotated[int, BeforeValidator(_rate)] | None = None
+    copy_limit: Annotated[float, BeforeValidator(_duration("1s", "366d"))] = Job.copy_limit
     options: Annotated[dict[str, Any], AfterValidator(_json)] = {}
 
 

@@ -31,7 +31,7 @@ def good(product: Product) -> Product:
         ("[service]\nlisten = []", "service: not yet"),
         ('[jobs.x]\nmachines = ["vm"]\ndriver = "backup"', 'jobs.x.driver = "backup": not yet'),
         ('[jobs.x]\nmachines = ["vm"]\ndriver = "command"\nretention = {}', "jobs.x.retention: not yet"),
-        ('[jobs.x]\nmachines = ["vm"]\ndriver = "command"\nrepository = "/x"', "jobs.x.repository: not yet"),
+        ('[jobs.x]\nmachines = ["vm"]\ndriver = "command"\nretention = {}', "jobs.x.retention: not yet"),
     ],
 )
 def test_a_mistake_is_named_and_nothing_is_touched(good: Product, text: str, said: str) -> None:

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from orchestrator.clock import Stop, SystemClock, Task
-from orchestrator.errors import JournalUnavailable, OutcomeUnknown, Rejected, Unreachable
+from orchestrator.errors import ConfigError, JournalUnavailable, OutcomeUnknown, Rejected, Unreachable
 from orchestrator.model import Action, Consistency, Outcome, Quiesce, Run, State, Step
 from orchestrator.policy import exit_code
 from tests.fakes import faults
@@ -247,3 +247,9 @@ def test_a_crash_consistent_backup_is_kept_and_called_so(world: World, guest: Fa
 
     assert (run.state, run.consistency, exit_code(run)) == (State.DONE, Consistency.CRASH, 4)
     assert (run.targets[0].snapshot or {})["consistency"] == "crash"
+
+
+def test_a_driver_that_makes_no_backups_needs_no_repository(world: World, guest: FakeAgent) -> None:
+    with pytest.raises(ConfigError, match="makes no backups; take out repository"):
+        world.service(repository="/backups").run("nightly")
+    assert world.journal.history(1) == ()

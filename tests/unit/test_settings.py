@@ -58,7 +58,9 @@ def test_what_the_example_marks_as_not_yet_is_refused_as_that(tmp_path: Path) ->
         settings.load(later, DRIVERS)
 
     lines = str(caught.value).splitlines()
-    assert len(lines) == EXAMPLE.read_text().count("# not yet: ") - len(["[jobs.offsite]", "machines", "listen"])
+    assert len(lines) == EXAMPLE.read_text().count("# not yet: ") - len(
+        ["[jobs.offsite]", "machines", "repository", "full_every", "listen"]
+    )
     assert all("not yet" in line for line in lines)
 
 
@@ -74,6 +76,11 @@ def test_every_key_of_a_job_arrives() -> None:
         thaw_timeout="1h",
         pre_flush="gentle",
         fuse="20s",
+        repository="/var/backups/quiesce",
+        full_every="14d",
+        max_incrementals=6,
+        rate="50MiB/s",
+        copy_limit="8h",
         options={"cut": ["x", 1, 0.5, True, {}]},
     )
 
@@ -89,6 +96,11 @@ def test_every_key_of_a_job_arrives() -> None:
         hold_limit=2.0,
         thaw_timeout=3600.0,
         pre_flush=PreFlush.GENTLE,
+        repository="/var/backups/quiesce",
+        full_every=14 * 86400.0,
+        max_incrementals=6,
+        rate=50 << 20,
+        copy_limit=8 * 3600.0,
         fuse=20.0,
         options={"cut": ["x", 1, 0.5, True, {}]},
     )
@@ -128,7 +140,13 @@ def test_all_problems_are_told_at_once() -> None:
     [
         ({"hold_limt": "5s"}, 'jobs.nightly.hold_limt: unknown key; did you mean "hold_limit"?'),
         ({"driver": "comand"}, 'jobs.nightly.driver = "comand": there is no such driver; did you mean "command"?'),
-        ({"driver": "backup"}, 'jobs.nightly.driver = "backup": not yet'),
+        ({"driver": "backup", "repository": "/r"}, 'jobs.nightly.driver = "backup": not yet'),
+        ({"repository": "backups"}, 'jobs.nightly.repository = "backups": must be the absolute path of a folder'),
+        ({"rate": "50MiB/s"}, 'jobs.nightly.rate = "50MiB/s": only together with repository'),
+        ({"repository": "/r", "rate": "50MB"}, 'jobs.nightly.rate = "50MB": must be a rate such as "50MiB/s"'),
+        ({"repository": "/r", "rate": "0MiB/s"}, 'jobs.nightly.rate = "0MiB/s": must be a rate such as "50MiB/s"'),
+        ({"repository": "/r", "rate": 50}, "jobs.nightly.rate = 50: must be a rate such as"),
+        ({"repository": "/r", "max_incrementals": -1}, "jobs.nightly.max_incrementals = -1: must be greater"),
         ({"machines": ["db3"]}, 'jobs.nightly.machines[0] = "db3": there is no such machine; did you mean "db'),
         ({"machines": ["db1", "x*"]}, 'jobs.nightly.machines[1] = "x*": this glob matches no machine'),
         ({"machines": ["db1", 7]}, "jobs.nightly.machines[1] = 7: must be a machine's name, or a glob"),
