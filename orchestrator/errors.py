@@ -133,7 +133,7 @@ class RepositoryError(Rejected):
 class RepositoryAway(RepositoryError):
     """The repository's folder does not carry its mark: most likely its file system is not mounted."""
 
-    advice = "Mount the repository's file system and run the job again. Nothing was written."
+    advice = "Mount the repository's file system and try again. Nothing was written."
 
 
 class OutcomeUnknown(CallError):

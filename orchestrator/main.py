@@ -7,13 +7,16 @@ import atexit
 import gc
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO, cast
 
 from orchestrator import drivers, owner
+from orchestrator.backups import Backups
 from orchestrator.cli import make_app
 from orchestrator.cli.streams import Stream
 from orchestrator.clock import Stop, SystemClock
+from orchestrator.model import Machine
 from orchestrator.service import Service
 from orchestrator.settings import Settings, load
 
@@ -49,6 +52,28 @@ class Wiring:
             clock=clock,
             owner=owner.current(),
             is_gone=owner.is_gone,
+        )
+
+    def backups(self, path: Path, repository: Path | None) -> Backups:
+        from orchestrator.hypervisor.domains import LibvirtDomains
+        from orchestrator.images import QemuImages
+        from orchestrator.repository import FolderRepository
+
+        clock = SystemClock()
+        if repository is not None:
+            machines: Mapping[str, Machine] = {}
+            repositories = [FolderRepository(repository.absolute(), None)]
+        else:
+            settings = self.settings(path)
+            machines = settings.machines
+            memory = _state_folder(settings.journal_url) / "repositories"
+            folders = dict.fromkeys(job.repository for job in settings.jobs.values() if job.repository is not None)
+            repositories = [FolderRepository(Path(folder), memory) for folder in folders]
+        return Backups(
+            repositories=repositories,
+            machines=machines,
+            images=QemuImages(clock),
+            domains=lambda uri: LibvirtDomains(uri, clock),
         )
 
     def upgrade(self, path: Path) -> tuple[str | None, str]:

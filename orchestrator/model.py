@@ -421,7 +421,8 @@ class Flaw(StrEnum):
     DAMAGE = "damage"  # a file is not what it was when its backup was published
     CHAIN = "chain"  # what an incremental stands on is missing or damaged
     STRAY = "stray"  # a file or folder that is no part of a backup
-    LEFTOVER = "leftover"  # what a killed run or removal left, or a living one is making
+    LEFTOVER = "leftover"  # what a killed run or removal left
+    AWAY = "away"  # the repository itself cannot be read
 
 
 @dataclass(frozen=True)
@@ -435,6 +436,52 @@ class Finding:
     #: The machine and the run whose backup it is about; None for what belongs to neither.
     machine: str | None = None
     run_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which backup is meant: of a run, or the last one of a machine at some time."""
+
+    #: A run's id or its beginning; None: the last one at `at`.
+    run: str | None = None
+    machine: str | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found in one repository; nothing: it is as it should be."""
+
+    repository: str
+    findings: tuple[Finding, ...]
+
+
+class ImageFormat(StrEnum):
+    """As what a disk is restored."""
+
+    QCOW2 = "qcow2"
+    RAW = "raw"
+
+
+@dataclass(frozen=True)
+class RestoredDisk:
+    """One disk of a backup as a file of its own, that stands on nothing."""
+
+    name: str
+    path: str
+    format: ImageFormat
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore made."""
+
+    backup: Backup
+    repository: str
+    disks: tuple[RestoredDisk, ...]
+    #: The domain that was defined, and its UUID; None for a restore of the disks alone.
+    domain: str | None = None
+    uuid: str | None = None
 
 
 @dataclass(frozen=True)

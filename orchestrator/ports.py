@@ -5,7 +5,7 @@ Every call that leaves the process has a deadline and ends in one of four ways: 
 answer). No other exception crosses a seam, whatever a hostile guest or a broken library does.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from orchestrator.model import (
     Filesystem,
     Finding,
     FreezeStatus,
+    ImageFormat,
     Job,
     Machine,
     OsInfo,
@@ -28,6 +29,7 @@ from orchestrator.model import (
     Owner,
     Power,
     Progress,
+    RestoredDisk,
     Run,
     State,
     Step,
@@ -223,8 +225,8 @@ class Repository(Protocol):
         """Where the files of a published backup are."""
         ...
 
-    def damaged(self, backup: Backup) -> tuple[str, ...]:
-        """Which of a published backup's files are not what they were, each with what is wrong. Reads all of them."""
+    def damaged(self, backup: Backup, disks: Collection[str]) -> tuple[str, ...]:
+        """Which of a published backup's files, of those disks, are not what they were, each with what is wrong."""
         ...
 
     def remove(self, machine: str, run_id: str) -> None:
@@ -236,6 +238,43 @@ class Repository(Protocol):
 
     def check(self) -> tuple[Finding, ...]:
         """Read everything and say what is wrong. Changes nothing."""
+        ...
+
+
+class Images(Protocol):
+    """What is done with the images of a backup. A chain is given as its files, the full one first.
+
+    Every call raises Rejected when it cannot be done, with what the tool said.
+    """
+
+    def flatten(self, files: Mapping[Path, Sequence[Path]], form: ImageFormat) -> None:
+        """Write what each chain holds into the file that it is given for: all of them, for good, or none.
+
+        Zeros become holes. A file that is there already is replaced, when all are written.
+        """
+        ...
+
+    def problems(self, image: Path) -> tuple[str, ...]:
+        """What `qemu-img check` finds wrong with one image."""
+        ...
+
+
+class Domains(Protocol):
+    """The domains of a libvirt, as places for what a backup holds. All raise CallError."""
+
+    def check(self, name: str, domain_xml: str, disks: Sequence[RestoredDisk]) -> None:
+        """Raise Rejected when `define` would: there is a domain by that name, or the disks are not those it needs."""
+        ...
+
+    def define(self, name: str, domain_xml: str, disks: Sequence[RestoredDisk]) -> str:
+        """Define a new domain as `domain_xml` has it, but with these disks, and return its UUID. It is not started.
+
+        It has a name, a UUID and MAC addresses of its own, so that it can stand beside the one that was backed up.
+        """
+        ...
+
+    def close(self) -> None:
+        """Drop the connection. Never raises."""
         ...
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from orchestrator import policy
-from orchestrator.cli import failures
+from orchestrator.cli import backups, failures
 from orchestrator.cli.session import Start, session
 from orchestrator.cli.wire import Wire
 from orchestrator.model import FreezeStatus, Health, State
@@ -42,6 +42,11 @@ def make_app(wire: Wire) -> typer.Typer:
     database = typer.Typer(help="The journal's database.", no_args_is_help=True, rich_markup_mode=None)
     database.command()(upgrade)
     app.add_typer(database, name="db")
+    app.command()(backups.restore)
+    repositories = typer.Typer(help="The repositories of backups.", no_args_is_help=True, rich_markup_mode=None)
+    repositories.callback()(lambda: None)  # one command alone would swallow its name
+    repositories.command("check")(backups.check_repositories)
+    app.add_typer(repositories, name="repo")
     return app
 
 

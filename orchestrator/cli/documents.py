@@ -4,7 +4,7 @@ import dataclasses
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator.model import Health, Job, Machine, Run, Step, Target
+from orchestrator.model import Checked, Health, Job, Machine, Restored, Run, Step, Target
 
 Document = dict[str, Any]
 
@@ -70,6 +70,26 @@ def job(job: Job) -> Document:
 def health(health: Health) -> Document:
     """A pre-flight's report."""
     return {"machine": health.machine, "ready": health.ready, **dataclasses.asdict(health)}
+
+
+def checked(report: Checked) -> Document:
+    """What was found in a repository."""
+    return dataclasses.asdict(report)
+
+
+def restored(restored: Restored) -> Document:
+    """What a restore made, and of which backup."""
+    backup = restored.backup
+    return {
+        "run": backup.run_id,
+        "machine": backup.machine,
+        "cut_at": timestamp(backup.cut_at),
+        "consistency": backup.consistency,
+        "repository": restored.repository,
+        "disks": [dataclasses.asdict(disk) for disk in restored.disks],
+        "domain": restored.domain,
+        "uuid": restored.uuid,
+    }
 
 
 def timestamp(time: datetime) -> str:

@@ -8,7 +8,7 @@ from typing import Protocol
 from orchestrator.cli import documents
 from orchestrator.cli.plain import Plain
 from orchestrator.cli.streams import Stream
-from orchestrator.model import Health, Job, Machine, Run, Step
+from orchestrator.model import Checked, Health, Job, Machine, Restored, Run, Step
 
 
 class Output(Protocol):
@@ -33,6 +33,10 @@ class Output(Protocol):
     def jobs(self, jobs: Sequence[Job]) -> None: ...
 
     def health(self, reports: Sequence[Health]) -> None: ...
+
+    def checked(self, reports: Sequence[Checked]) -> None: ...
+
+    def restored(self, restored: Restored) -> None: ...
 
     def upgraded(self, before: str | None, after: str) -> None:
         """The journal's revision before and after."""
@@ -85,6 +89,12 @@ class Json:
 
     def health(self, reports: Sequence[Health]) -> None:
         self._write([documents.health(report) for report in reports])
+
+    def checked(self, reports: Sequence[Checked]) -> None:
+        self._write([documents.checked(report) for report in reports])
+
+    def restored(self, restored: Restored) -> None:
+        self._write(documents.restored(restored))
 
     def upgraded(self, before: str | None, after: str) -> None:
         self._write({"from": before, "to": after})

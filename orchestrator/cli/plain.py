@@ -13,7 +13,7 @@ from typing import Any
 from orchestrator.cli import documents
 from orchestrator.cli.escape import escape
 from orchestrator.cli.streams import Stream
-from orchestrator.model import Health, Job, Machine, Run, Step
+from orchestrator.model import Checked, Health, Job, Machine, Restored, Run, Step
 
 _ABSENT: tuple[object, ...] = (None, (), [], {})
 _BARE = re.compile(r'[^\s"=]+')
@@ -64,6 +64,18 @@ class Plain:
                 self._line("filesystem", {"machine": report.machine, **filesystem})
             for problem in report.problems:
                 self._line("problem", {"machine": report.machine, "text": problem})
+
+    def checked(self, reports: Sequence[Checked]) -> None:
+        for report in reports:
+            self._line("repository", {"path": report.repository, "findings": len(report.findings)})
+            for finding in documents.checked(report)["findings"]:
+                self._line("finding", {"repository": report.repository, **finding})
+
+    def restored(self, restored: Restored) -> None:
+        document = documents.restored(restored)
+        self._line("restored", document, skip={"disks"})
+        for disk in document["disks"]:
+            self._line("disk", disk)
 
     def upgraded(self, before: str | None, after: str) -> None:
         self._line("journal", {"from": before, "to": after})

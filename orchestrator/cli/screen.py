@@ -18,7 +18,7 @@ from rich.text import Text
 from orchestrator.cli import documents
 from orchestrator.cli.escape import escape
 from orchestrator.cli.streams import Stream
-from orchestrator.model import Action, Health, Job, Machine, Outcome, Run, State, Step
+from orchestrator.model import Action, Checked, Health, Job, Machine, Outcome, Restored, Run, State, Step
 
 _STATES = {
     State.STUCK: "bold white on red",
@@ -135,6 +135,22 @@ class Screen:
             for report in reports
         )
         self._table(("machine", "", "power", "agent", "status", "file systems", "problems"), rows)
+
+    def checked(self, reports: Sequence[Checked]) -> None:
+        for report in reports:
+            self._console.print(Text(escape(f"{report.repository}: {len(report.findings)} findings")))
+            rows = ((Text(each.flaw, "red"), each.path, each.text) for each in report.findings)
+            if report.findings:
+                self._table(("", "where", "what"), rows)
+
+    def restored(self, restored: Restored) -> None:
+        backup = restored.backup
+        self._console.print(
+            Text(f"{escape(backup.machine)} as of {backup.cut_at:%Y-%m-%d %H:%M:%S} UTC, {backup.consistency}")
+        )
+        self._table(("disk", "file"), ((disk.name, disk.path) for disk in restored.disks))
+        if restored.domain is not None:
+            self._console.print(Text(escape(f"defined as the domain {restored.domain}, not started")))
 
     def upgraded(self, before: str | None, after: str) -> None:
         self._console.print(Text(f"journal: {escape(before or 'empty')} -> {escape(after)}"))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator.clock import Stop
-from orchestrator.model import Health, Job, Machine, Run, State
+from orchestrator.model import Checked, Health, ImageFormat, Job, Machine, Restored, Run, State, Wanted
 from orchestrator.ports import Observer
 
 
@@ -39,6 +39,23 @@ class Service(Protocol):
     def show(self, run_id: str) -> Run: ...
 
 
+class Backups(Protocol):
+    """The use cases of backups, as `orchestrator.backups.Backups` documents them."""
+
+    def check(self) -> tuple[Checked, ...]: ...
+
+    def restore(
+        self,
+        wanted: Wanted,
+        to: Path,
+        *,
+        disk: str | None = None,
+        form: ImageFormat = ImageFormat.QCOW2,
+        force: bool = False,
+        define: str | None = None,
+    ) -> Restored: ...
+
+
 class Wire(Protocol):
     """Makes what a command asks for, from the configuration file at `path`. All raise ConfigError."""
 
@@ -48,6 +65,10 @@ class Wire(Protocol):
 
     def service(self, path: Path) -> Service:
         """The use cases over the configured journal. Raises JournalError."""
+        ...
+
+    def backups(self, path: Path, repository: Path | None) -> Backups:
+        """The use cases over all repositories of the configuration, or, without reading it, over that one."""
         ...
 
     def upgrade(self, path: Path) -> tuple[str | None, str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.errors import Rejected
-from orchestrator.model import Overlay
+from orchestrator.model import Overlay, RestoredDisk
 
 #: Device types that a snapshot leaves out: what they hold is not the machine's.
 _MEDIA = ("cdrom", "floppy")
@@ -53,6 +53,58 @@ def snapshot_xml(name: str, overlays: Sequence[Overlay], domain_xml: str) -> str
     if wanted:
         raise Rejected(f"the disk {', '.join(wanted)} was removed after the snapshot was planned")
     return ET.tostring(snapshot, encoding="unicode")
+
+
+def copy_of(domain_xml: str, name: str, disks: Sequence[RestoredDisk]) -> str:
+    """The definition of a new domain like that one, but with other disks, that can stand beside it.
+
+    libvirt chooses its UUID, its MAC addresses and its generation id, and makes new firmware variables: two
+    domains must not share them. Raises Rejected when it cannot be understood, or has a writable disk that is not given.
+    """
+    try:
+        domain = ET.fromstring(domain_xml)  # noqa: S314 - the sum of its manifest says that libvirtd wrote it
+    except ET.ParseError as error:
+        raise Rejected(f"the definition of the domain in the backup cannot be read: {error}") from error
+    _set_text(domain, "name", name)
+    for path in ("uuid", "devices/interface/mac"):
+        _remove(domain, path)
+    for path in ("genid", "os/nvram"):
+        for element in domain.iterfind(path):
+            element.text = None
+    wanted = {disk.name: disk for disk in disks}
+    for element in domain.iterfind("devices/disk"):
+        disk = wanted.pop(_target(element), None)
+        if disk is not None:
+            _stand_on(element, disk)
+        elif _is_written(element):
+            raise Rejected(f"the domain in the backup has a disk {_target(element)} that was not restored")
+    if wanted:
+        raise Rejected(f"the domain in the backup has no disk {', '.join(wanted)}")
+    return ET.tostring(domain, encoding="unicode")
+
+
+def _stand_on(element: ET.Element, disk: RestoredDisk) -> None:
+    """Let a disk of a domain be that file, and nothing below it."""
+    element.set("type", "file")
+    for tag in ("source", "backingStore", "mirror", "auth", "encryption"):
+        _remove(element, tag)
+    ET.SubElement(element, "source", file=disk.path)
+    driver = element.find("driver")
+    if driver is None:
+        driver = ET.SubElement(element, "driver", name="qemu")
+    driver.set("type", disk.format)
+
+
+def _remove(element: ET.Element, path: str) -> None:
+    parent, _, tag = path.rpartition("/")
+    for each in element.findall(parent or "."):
+        for child in each.findall(tag):
+            each.remove(child)
+
+
+def _set_text(element: ET.Element, tag: str, text: str) -> None:
+    child = element.find(tag)
+    (ET.SubElement(element, tag) if child is None else child).text = text
 
 
 def _disks(domain_xml: str) -> Iterator[ET.Element]:

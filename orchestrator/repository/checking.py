@@ -1,10 +1,10 @@
 """Whether everything in a repository is what it was: sums, sizes, chains, and nothing that is not ours."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from orchestrator.errors import RepositoryError
-from orchestrator.model import Backup, Finding, Flaw
+from orchestrator.model import Backup, Finding, Flaw, StoredDisk
 from orchestrator.repository import files, manifest
 from orchestrator.repository.layout import LOST_AND_FOUND, MARK, is_name, unfinished
 
@@ -57,7 +57,7 @@ class _Machine:
         except RepositoryError as error:
             yield self._finding(Flaw.DAMAGE, folder, str(error), folder.name)
             return
-        damages = list(damaged(folder, backup))
+        damages = list(damaged(folder, backup.disks))
         if not damages:
             self._sound[backup.run_id] = backup
         for name, text in damages:
@@ -79,9 +79,9 @@ class _Machine:
         return Finding(flaw, str(path.relative_to(self._root)), text, self._home.name, run)
 
 
-def damaged(folder: Path, backup: Backup) -> Iterator[tuple[str, str]]:
+def damaged(folder: Path, disks: Iterable[StoredDisk]) -> Iterator[tuple[str, str]]:
     """The files of a backup that are not what they were when it was published, each with what is wrong."""
-    for disk in backup.disks:
+    for disk in disks:
         try:
             size, digest = files.size_and_sum(folder / disk.file)
         except OSError as error:

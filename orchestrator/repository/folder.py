@@ -8,7 +8,7 @@ nothing is written. See docs/decisions/0011-repository.md.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -110,9 +110,9 @@ class FolderRepository:
     def folder(self, backup: Backup) -> Path:
         return self._published(backup.machine, backup.run_id)
 
-    def damaged(self, backup: Backup) -> tuple[str, ...]:
-        folder = self.folder(backup)
-        return tuple(f"{folder / name} {text}" for name, text in checking.damaged(folder, backup))
+    def damaged(self, backup: Backup, disks: Collection[str]) -> tuple[str, ...]:
+        folder, wanted = self.folder(backup), [disk for disk in backup.disks if disk.name in disks]
+        return tuple(f"{folder / name} {text}" for name, text in checking.damaged(folder, wanted))
 
     def remove(self, machine: str, run_id: str) -> None:
         folder = self._published(machine, run_id)

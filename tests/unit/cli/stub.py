@@ -12,22 +12,28 @@ from orchestrator.cli import make_app
 from orchestrator.clock import Stop
 from orchestrator.model import (
     Action,
+    Checked,
     Consistency,
     Filesystem,
     FreezeStatus,
     Health,
+    ImageFormat,
     Job,
     Machine,
     Outcome,
     Owner,
     Power,
+    Restored,
+    RestoredDisk,
     Run,
     State,
     Step,
     Target,
     Trigger,
+    Wanted,
 )
 from orchestrator.ports import Observer
+from tests.backups import backup
 
 T = TypeVar("T")
 
@@ -49,6 +55,10 @@ DONE = Run(
 )
 READY = Health("db1", Power.RUNNING, "7.2.0", FreezeStatus.THAWED, (Filesystem("/", "vda1", "ext4"),))
 
+RESTORED = Restored(
+    backup("20250102-030405-abcdef"), "/backups", (RestoredDisk("vda", "/to/vda.raw", ImageFormat.RAW),), "db2", "uuid"
+)
+
 
 def ended(state: State, error: str | None, *steps: Step) -> Run:
     """The run, ended otherwise."""
@@ -62,6 +72,8 @@ class Stub:
 
     runs: tuple[Run, ...] = (DONE,)
     reports: Mapping[str, Health] = field(default_factory=lambda: {"db1": READY})
+    checked: tuple[Checked, ...] = (Checked("/backups", ()),)
+    restored: Restored = RESTORED
     error: Exception | None = None
     machines: Mapping[str, Machine] = field(default_factory=lambda: {"db1": DB1})
     jobs: Mapping[str, Job] = field(default_factory=lambda: {"nightly": NIGHTLY})
@@ -74,6 +86,9 @@ class Stub:
     def service(self, path: Path) -> "Stub":
         self.asked.append(path)
         return self
+
+    def backups(self, path: Path, repository: Path | None) -> "StubBackups":
+        return self._answer(StubBackups(self), repository or path)
 
     def upgrade(self, path: Path) -> tuple[str | None, str]:
         return self._answer((None, "0001"), path)
@@ -116,6 +131,29 @@ class Stub:
         if self.error is not None:
             raise self.error
         return answer
+
+
+class StubBackups:
+    """The stub's use cases of backups."""
+
+    def __init__(self, stub: Stub) -> None:
+        self._stub = stub
+
+    def check(self) -> tuple[Checked, ...]:
+        return self._stub.checked
+
+    def restore(
+        self,
+        wanted: Wanted,
+        to: Path,
+        *,
+        disk: str | None = None,
+        form: ImageFormat = ImageFormat.QCOW2,
+        force: bool = False,
+        define: str | None = None,
+    ) -> Restored:
+        self._stub.asked.append((wanted, to, disk, form, force, define))
+        return self._stub.restored
 
 
 def quiesce(stub: Stub, *arguments: str) -> Result:

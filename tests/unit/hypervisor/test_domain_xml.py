@@ -5,8 +5,8 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from orchestrator.errors import Rejected
-from orchestrator.hypervisor.domain_xml import Source, layers, snapshot_xml, writable_disks
-from orchestrator.model import Disk, Overlay
+from orchestrator.hypervisor.domain_xml import Source, copy_of, layers, snapshot_xml, writable_disks
+from orchestrator.model import Disk, ImageFormat, Overlay, RestoredDisk
 
 VDA = """
 <disk type='file' device='disk'>
@@ -82,3 +82,48 @@ def test_a_disk_that_came_or_went_since_the_plan_is_refused() -> None:
         snapshot_xml("quiesce-r2", [overlay("vda", "/a/x.qcow2")], domain(VDA, VDB))
     with pytest.raises(Rejected, match="the disk vdc was removed after the snapshot was planned"):
         snapshot_xml("quiesce-r2", [overlay("vda", "/x"), overlay("vdc", "/y")], domain(VDA))
+
+
+SAVED = """
+<domain type='kvm' id='3'>
+  <name>db1</name><uuid>12345678-0000-4000-8000-000000000000</uuid><genid>87654321-0000-4000-8000-000000000000</genid>
+  <os><type>hvm</type><nvram template='/usr/VARS.fd'>/var/lib/nvram/db1.fd</nvram></os>
+  <devices>
+    <disk type='network' device='disk'>
+      <driver name='qemu' type='raw' cache='none'/><auth username='u'/><source protocol='rbd' name='pool/db1'/>
+      <backingStore/><target dev='vda' bus='virtio'/><serial>S1</serial>
+    </disk>
+    <disk type='file' device='disk'><source file='/a/b.img'/><target dev='vdb'/></disk>
+    <disk type='file' device='cdrom'><source file='/a/install.iso'/><target dev='sda'/><readonly/></disk>
+    <interface type='network'><mac address='52:54:00:00:00:01'/><source network='default'/></interface>
+    <interface type='bridge'><mac address='52:54:00:00:00:02'/></interface>
+  </devices>
+</domain>"""
+RESTORED = (
+    RestoredDisk("vda", "/out/a & b.qcow2", ImageFormat.QCOW2),
+    RestoredDisk("vdb", "/out/vdb.raw", ImageFormat.RAW),
+)
+
+
+def test_a_copy_of_a_domain_shares_nothing_with_it() -> None:
+    copy = copy_of(SAVED, "db2 <new>", RESTORED)
+
+    assert writable_disks(copy) == (Source("vda", "/out/a & b.qcow2", "qcow2"), Source("vdb", "/out/vdb.raw", "raw"))
+    domain = ET.fromstring(copy)  # noqa: S314 - we wrote it
+    assert domain.findtext("name") == "db2 <new>"
+    assert domain.find("uuid") is None
+    assert (domain.findtext("genid"), domain.findtext("os/nvram")) == ("", "")
+    assert [len(interface) for interface in domain.iter("interface")] == [1, 0]
+    vda, _, cdrom = domain.iter("disk")
+    assert [child.tag for child in vda] == ["driver", "target", "serial", "source"]
+    assert vda.find("driver[@cache='none']") is not None
+    assert cdrom.find("source[@file='/a/install.iso']") is not None
+
+
+def test_a_copy_has_exactly_the_disks_that_were_restored() -> None:
+    with pytest.raises(Rejected, match="has a disk vdb that was not restored"):
+        copy_of(SAVED, "db2", RESTORED[:1])
+    with pytest.raises(Rejected, match="has no disk vdz"):
+        copy_of(SAVED, "db2", (*RESTORED, RestoredDisk("vdz", "/out/vdz.raw", ImageFormat.RAW)))
+    with pytest.raises(Rejected, match="cannot be read"):
+        copy_of("<domain>", "db2", ())
