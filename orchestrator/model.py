@@ -135,6 +135,20 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class Retention:
+    """How many of a job's snapshots or backups are kept on each machine. 0 and None: there is no such rule."""
+
+    keep_last: int = 0
+    keep_hourly: int = 0
+    keep_daily: int = 0
+    keep_weekly: int = 0
+    keep_monthly: int = 0
+    keep_yearly: int = 0
+    #: Seconds before the newest one, within which all are kept.
+    keep_within: float | None = None
+
+
+@dataclass(frozen=True)
 class Job:
     """What is configured: which machines, how they are cut, and what is promised."""
 
@@ -169,6 +183,8 @@ class Job:
     rate: int | None = None
     #: Seconds that a backup's copy, after the thaw, may take.
     copy_limit: float = 86400.0
+    #: What is kept; None keeps everything.
+    retention: Retention | None = None
     #: The driver's own options.
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -180,7 +196,9 @@ class Job:
             "quiesce": Quiesce(document["quiesce"]),
             "pre_flush": PreFlush(document["pre_flush"]),
         }
-        return cls(**{**document, **tuples, **enums})
+        retention = document.get("retention")  # older journals know none
+        kept = {"retention": None if retention is None else Retention(**retention)}
+        return cls(**{**document, **tuples, **enums, **kept})
 
 
 @dataclass(frozen=True)
@@ -282,6 +300,41 @@ class Run:
         """This run with one target replaced."""
         targets = tuple(target if t.machine.name == target.machine.name else t for t in self.targets)
         return dataclasses.replace(self, targets=targets)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a run made of one machine, for as long as it is not certainly gone."""
+
+    #: The run that made it, without its steps.
+    run: Run
+    machine: Machine
+    #: The moment of the cut.
+    created_at: datetime
+    #: As the driver described it.
+    made: Mapping[str, Any]
+    #: When its removal began; from then on it cannot be restored. None: it is whole.
+    let_go_at: datetime | None = None
+
+
+class Fate(StrEnum):
+    """What pruning made of a snapshot."""
+
+    KEPT = "kept"
+    DUE = "due"  # no rule keeps it: the next pruning removes it
+    REMOVED = "removed"
+    FAILED = "failed"  # its removal did not come to its end: the next pruning goes on with it
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What pruning made of one snapshot, and why."""
+
+    snapshot: Snapshot
+    fate: Fate
+    #: Every rule that keeps it, or why it goes.
+    reasons: tuple[str, ...]
+    error: str | None = None
 
 
 @dataclass(frozen=True)

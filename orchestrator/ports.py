@@ -5,7 +5,7 @@ Every call that leaves the process has a deadline and ends in one of four ways: 
 answer). No other exception crosses a seam, whatever a hostile guest or a broken library does.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from orchestrator.model import (
     Progress,
     RestoredDisk,
     Run,
+    Snapshot,
     State,
     Step,
     Target,
@@ -370,6 +371,20 @@ class CopyingDriver(Protocol):
         ...
 
 
+@runtime_checkable
+class RemovingDriver(Protocol):
+    """What a driver has besides when it can remove what its cuts made, once retention lets go of it."""
+
+    def remove(self, made: Mapping[str, Any], deadline: Deadline) -> Generator[tuple[str, Progress], None, None]:
+        """Remove what `cut` described so, while it is iterated over; gone when the iteration has ended.
+
+        Whatever must be merged first tells how far it is, disk by disk, and the first time before it is begun. Every
+        other point in time stays as it is. Idempotent: a removal that was closed, or killed, at any point is ended by
+        the next. Closing the iteration takes back what is under way. Raises CallError.
+        """
+        ...
+
+
 class Lease(Protocol):
     """The guard's charge over one machine in one run. Safe to use from any thread; never raises and never waits."""
 
@@ -474,6 +489,14 @@ class Journal(Protocol):
 
     def open_runs(self) -> tuple[Run, ...]:
         """All runs that have an open target, with their steps, oldest first."""
+        ...
+
+    def snapshots(self, *, job: str | None = None, machine: str | None = None) -> tuple[Snapshot, ...]:
+        """What runs have made and what is not certainly gone, of one job or machine or of all, oldest first.
+
+        A target tells of its snapshot until `record` is given the intent to remove it; from then on it has a
+        `let_go_at` here, until `record` is given that the removal is done.
+        """
         ...
 
     def history(

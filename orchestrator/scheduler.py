@@ -19,7 +19,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from orchestrator import cron
 from orchestrator.clock import Clock, Deadline, Stop
 from orchestrator.errors import QuiesceError
-from orchestrator.model import Job, Run, State, Trigger
+from orchestrator.model import Fate, Job, Run, State, Trigger
 from orchestrator.service import Service
 
 #: Seconds between two sweeps for runs of dead processes and stuck guests.
@@ -37,22 +37,30 @@ class Scheduler:
 
     def __init__(self, service: Service, clock: Clock) -> None:
         self._service, self._clock = service, clock
+        self._scheduler = BackgroundScheduler(job_defaults={"coalesce": True, "misfire_grace_time": _GRACE})
+        self._stop = Stop()
 
     def serve(self, stop: Stop) -> None:
         """Recover, then run jobs on their schedules until `stop` is requested.
 
-        Afterwards nothing has begun since the request, and every run that had begun has ended, its windows closed.
+        Afterwards nothing has begun since the request, and every run that had begun has ended, its windows closed. A
+        pruning that had begun was taken back, as far as it could be; the next goes on with it.
         Raises JournalError when the journal cannot be used at the start.
         """
         self._settle()
         scheduled = [job for job in self._service.jobs.values() if job.schedule or job.every]
-        scheduler = BackgroundScheduler(job_defaults={"coalesce": True, "misfire_grace_time": _GRACE})
-        scheduler.add_executor(ThreadPoolExecutor(max(1, len(scheduled)) + 1))  # no job waits for another one
+        scheduler = self._scheduler
+        pruned = [job for job in self._service.jobs.values() if job.retention]
+        # No job waits for another one, nor for a pruning.
+        scheduler.add_executor(ThreadPoolExecutor(len(scheduled) + len(pruned) + 1))
+        for job in pruned:  # what a killed pruning left is gone on with now
+            self._prune_soon(job.name)
         for job in scheduled:
-            scheduler.add_job(self._run, trigger(job), args=[job.name], id=f"job {job.name}", **self._first_time(job))
+            first = self._first_time(job)
+            scheduler.add_job(self._run, trigger(job), args=[job.name], id=f"job {job.name}", **first)
         scheduler.add_job(self._recover, IntervalTrigger(seconds=_RECOVERY_EVERY), id="recovery")
         stopped = threading.Event()
-        with stop.calling(stopped.set):
+        with stop.calling(self._stop.request), stop.calling(stopped.set):
             scheduler.start()
             log.info("serving", jobs=[job.name for job in scheduled])
             while not self._clock.wait(stopped, Deadline.after(self._clock, 3600)):
@@ -72,8 +80,26 @@ class Scheduler:
             run = self._service.run(job, trigger=Trigger.SCHEDULE)
         except QuiesceError as error:
             log.error("run failed", job=job, error=str(error))
-        else:
-            _tell(run)
+            return
+        _tell(run)
+        if run.state is State.DONE and self._service.jobs[job].retention:
+            self._prune_soon(job)
+
+    def _prune_soon(self, job: str) -> None:
+        """Prune on a thread of its own: a merge may take longer than it is to the job's next run."""
+        self._scheduler.add_job(self._prune, args=[job], id=f"prune {job}", replace_existing=True)
+
+    def _prune(self, job: str) -> None:
+        try:
+            pruned = self._service.prune(job, stop=self._stop)
+        except QuiesceError as error:
+            log.error("pruning failed", job=job, error=str(error))
+            return
+        for each in pruned:
+            if each.fate is not Fate.KEPT:
+                level = log.info if each.error is None else log.warning
+                facts = {"run": each.snapshot.run.id, "machine": each.snapshot.machine.name, "fate": each.fate.value}
+                level("pruned", job=job, **facts, reasons=each.reasons, error=each.error)
 
     def _recover(self) -> None:
         try:

@@ -6,11 +6,20 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 
 from orchestrator.clock import Clock, Deadline, Stop, Task
-from orchestrator.errors import CallError, JournalError, MachineBusy, NotFound, StuckUnjournaled, Superseded
-from orchestrator.model import Action, Health, Job, Machine, Owner, Run, State, Target, Trigger
+from orchestrator.errors import (
+    CallError,
+    ConfigError,
+    JournalError,
+    MachineBusy,
+    NotFound,
+    StuckUnjournaled,
+    Superseded,
+)
+from orchestrator.model import Action, Health, Job, Machine, Owner, Pruned, Run, State, Target, Trigger
 from orchestrator.policy import freeze_may_hold
 from orchestrator.ports import Agent, Connections, Guard, Journal, Observer
 from orchestrator.preflight import check_job, check_thawed, report
+from orchestrator.pruning import Pruning
 from orchestrator.recorder import Recorder
 from orchestrator.recovery import Recovery, in_hand
 from orchestrator.retrying import after_thaw
@@ -82,6 +91,27 @@ class Service:
                 if not stuck or isinstance(error, StuckUnjournaled):
                     raise
                 raise StuckUnjournaled(f"{error}; {', '.join(stuck)} may still be frozen") from error
+
+    def prune(
+        self,
+        job: str | None = None,
+        *,
+        machine: str | None = None,
+        dry_run: bool = False,
+        observer: Observer | None = None,
+        stop: Stop | None = None,
+    ) -> tuple[Pruned, ...]:
+        """Remove what the retention of one job, or of all that have one, does not keep; with `dry_run` only look.
+
+        Returns what became of every snapshot of those jobs. Raises NotFound, ConfigError when the named job has no
+        retention, and JournalError.
+        """
+        if job is not None and self._job(job).retention is None:
+            raise ConfigError(f"job {job!r} has no `retention`: everything that it made is kept")
+        jobs = [spec for spec in self.jobs.values() if spec.retention is not None and job in {None, spec.name}]
+        pruning = Pruning(self._journal, self._connections, self._clock, self.machines, observer, stop or Stop())
+        work = pruning.look if dry_run else pruning.prune
+        return tuple(pruned for spec in jobs for pruned in work(spec, machine))
 
     def recover(self, observer: Observer | None = None) -> tuple[Run, ...]:
         """Settle the open runs of dead processes and try stuck guests again; see `Recovery.recover`."""

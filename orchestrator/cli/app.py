@@ -1,5 +1,6 @@
 """The commands. Each reads: ask the service, show the result, choose the exit code."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +38,7 @@ def make_app(wire: Wire) -> typer.Typer:
     ) -> None:
         context.obj = Start(wire, config)
 
-    for command in (run, history, show, thaw, recover, check, machines, jobs, serve):
+    for command in (run, history, show, prune, thaw, recover, check, machines, jobs, serve):
         app.command()(command)
     database = typer.Typer(help="The journal's database.", no_args_is_help=True, rich_markup_mode=None)
     database.command()(upgrade)
@@ -56,13 +57,16 @@ def run(
     machine: Annotated[str | None, typer.Option(metavar="MACHINE", help="Only this machine of the job.")] = None,
     json: Json = False,
 ) -> None:
-    """Run a job now."""
+    """Run a job now, and let go of what its retention does not keep."""
     with session(context, as_json=json) as here:
         service = here.service()
         run = here.work(lambda observer, stop: service.run(job, machine=machine, observer=observer, stop=stop))
         here.output.ended(run)
         here.tell(failures.shortfalls(run))
         here.exit_code = policy.exit_code(run)
+        if run.state is State.DONE and run.job is not None and run.job.retention is not None:
+            prune = partial(service.prune, job, machine=machine)
+            here.tell(failures.not_pruned(here.work(lambda observer, stop: prune(observer=observer, stop=stop))))
 
 
 def history(
@@ -90,6 +94,22 @@ def show(
         found = here.service().show(run)
         here.output.run(found)
         here.tell(failures.alarms([found]))
+
+
+def prune(
+    context: typer.Context,
+    job: Annotated[str | None, typer.Argument(help="Which job; all that have a retention without it.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    json: Json = False,
+) -> None:
+    """Remove what retention does not keep, and say of each snapshot why it stays or goes."""
+    with session(context, as_json=json) as here:
+        service = here.service()
+        prune = partial(service.prune, job, dry_run=dry_run)
+        pruned = here.work(lambda observer, stop: prune(observer=observer, stop=stop))
+        here.output.pruned(pruned)
+        here.tell(failures.not_pruned(pruned))
+        here.exit_code = 1 if any(each.error for each in pruned) else 0
 
 
 def thaw(

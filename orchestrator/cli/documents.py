@@ -4,7 +4,7 @@ import dataclasses
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator.model import Checked, Health, Job, Machine, Restored, Run, Step, Target
+from orchestrator.model import Checked, Health, Job, Machine, Pruned, Restored, Run, Step, Target
 
 Document = dict[str, Any]
 
@@ -89,6 +89,21 @@ def restored(restored: Restored) -> Document:
         "disks": [dataclasses.asdict(disk) for disk in restored.disks],
         "domain": restored.domain,
         "uuid": restored.uuid,
+    }
+
+
+def pruned(pruned: Pruned) -> Document:
+    """What became of one snapshot, and why."""
+    snapshot = pruned.snapshot
+    return {
+        "run": snapshot.run.id,
+        "job": snapshot.run.job.name if snapshot.run.job else None,
+        "machine": snapshot.machine.name,
+        "created_at": timestamp(snapshot.created_at),
+        "consistency": snapshot.run.target(snapshot.machine.name).consistency,
+        "fate": pruned.fate,
+        "reasons": list(pruned.reasons),
+        "error": pruned.error,
     }
 
 

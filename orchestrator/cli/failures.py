@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from orchestrator.cli.escape import escape
 from orchestrator.errors import ConfigError, NotFound, QuiesceError, Refused, StuckUnjournaled
-from orchestrator.model import Action, Run, State, Target
+from orchestrator.model import Action, Pruned, Run, State, Target
 
 _NEXT = {
     State.STUCK: "`quiesce thaw {machine}`; without success, `fsfreeze -u` on the guest's console, or reset the guest.",
@@ -35,6 +35,15 @@ def alarms(runs: Iterable[Run]) -> Iterator[str]:
         for target in run.targets:
             if target.state is State.STUCK:
                 yield _line(run, target)
+
+
+def not_pruned(pruned: Iterable[Pruned]) -> Iterator[str]:
+    """A line for each snapshot that should be gone and is not."""
+    for each in pruned:
+        if each.error is not None:
+            name, machine = escape(each.snapshot.run.snapshot_name), escape(each.snapshot.machine.name)
+            what = escape(each.error, 2000).rstrip(".")
+            yield f"NOT REMOVED {name} of {machine}: {what}. Next: put it right and run `quiesce prune`."
 
 
 def lines_of(error: QuiesceError) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Protocol
 from orchestrator.cli import documents
 from orchestrator.cli.plain import Plain
 from orchestrator.cli.streams import Stream
-from orchestrator.model import Checked, Health, Job, Machine, Restored, Run, Step
+from orchestrator.model import Checked, Health, Job, Machine, Pruned, Restored, Run, Step
 
 
 class Output(Protocol):
@@ -37,6 +37,8 @@ class Output(Protocol):
     def checked(self, reports: Sequence[Checked]) -> None: ...
 
     def restored(self, restored: Restored) -> None: ...
+
+    def pruned(self, pruned: Sequence[Pruned]) -> None: ...
 
     def upgraded(self, before: str | None, after: str) -> None:
         """The journal's revision before and after."""
@@ -95,6 +97,9 @@ class Json:
 
     def restored(self, restored: Restored) -> None:
         self._write(documents.restored(restored))
+
+    def pruned(self, pruned: Sequence[Pruned]) -> None:
+        self._write([documents.pruned(each) for each in pruned])
 
     def upgraded(self, before: str | None, after: str) -> None:
         self._write({"from": before, "to": after})

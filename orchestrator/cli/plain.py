@@ -13,7 +13,7 @@ from typing import Any
 from orchestrator.cli import documents
 from orchestrator.cli.escape import escape
 from orchestrator.cli.streams import Stream
-from orchestrator.model import Checked, Health, Job, Machine, Restored, Run, Step
+from orchestrator.model import Checked, Health, Job, Machine, Pruned, Restored, Run, Step
 
 _ABSENT: tuple[object, ...] = (None, (), [], {})
 _BARE = re.compile(r'[^\s"=]+')
@@ -76,6 +76,10 @@ class Plain:
         self._line("restored", document, skip={"disks"})
         for disk in document["disks"]:
             self._line("disk", disk)
+
+    def pruned(self, pruned: Sequence[Pruned]) -> None:
+        for each in pruned:
+            self._line("snapshot", documents.pruned(each))
 
     def upgraded(self, before: str | None, after: str) -> None:
         self._line("journal", {"from": before, "to": after})

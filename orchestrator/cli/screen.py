@@ -18,7 +18,7 @@ from rich.text import Text
 from orchestrator.cli import documents
 from orchestrator.cli.escape import escape
 from orchestrator.cli.streams import Stream
-from orchestrator.model import Action, Checked, Health, Job, Machine, Outcome, Restored, Run, State, Step
+from orchestrator.model import Action, Checked, Fate, Health, Job, Machine, Outcome, Pruned, Restored, Run, State, Step
 
 _STATES = {
     State.STUCK: "bold white on red",
@@ -27,6 +27,7 @@ _STATES = {
     State.CANCELLED: "yellow",
     State.DONE: "green",
 }
+_FATES = {Fate.KEPT: "green", Fate.FAILED: "red"}
 _OUTCOMES = {Outcome.DONE: "green", Outcome.FAILED: "red", Outcome.UNKNOWN: "yellow"}
 
 
@@ -151,6 +152,19 @@ class Screen:
         self._table(("disk", "file"), ((disk.name, disk.path) for disk in restored.disks))
         if restored.domain is not None:
             self._console.print(Text(escape(f"defined as the domain {restored.domain}, not started")))
+
+    def pruned(self, pruned: Sequence[Pruned]) -> None:
+        rows = (
+            (
+                each.snapshot.run.id,
+                each.snapshot.machine.name,
+                Text(each.fate, _FATES.get(each.fate, "yellow")),
+                Text(f"{each.snapshot.created_at:%Y-%m-%d %H:%M}", no_wrap=True),
+                "; ".join((*each.reasons, *([each.error] if each.error else []))),
+            )
+            for each in pruned
+        )
+        self._table(("run", "machine", "", "made (UTC)", "why"), rows)
 
     def upgraded(self, before: str | None, after: str) -> None:
         self._console.print(Text(f"journal: {escape(before or 'empty')} -> {escape(after)}"))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator.clock import Stop
-from orchestrator.model import Checked, Health, ImageFormat, Job, Machine, Restored, Run, State, Wanted
+from orchestrator.model import Checked, Health, ImageFormat, Job, Machine, Pruned, Restored, Run, State, Wanted
 from orchestrator.ports import Observer
 
 
@@ -25,6 +25,16 @@ class Service(Protocol):
     def run(
         self, job: str, *, machine: str | None = None, observer: Observer | None = None, stop: Stop | None = None
     ) -> Run: ...
+
+    def prune(
+        self,
+        job: str | None = None,
+        *,
+        machine: str | None = None,
+        dry_run: bool = False,
+        observer: Observer | None = None,
+        stop: Stop | None = None,
+    ) -> tuple[Pruned, ...]: ...
 
     def recover(self, observer: Observer | None = None) -> tuple[Run, ...]: ...
 

@@ -2,17 +2,21 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from orchestrator.clock import Deadline
 from orchestrator.drivers import check_options
 from orchestrator.errors import ConfigError, OutcomeUnknown, Rejected
+from orchestrator.model import Progress
 from orchestrator.ports import DriverContext, Plan
 from orchestrator.programs import Ended, run
 
 #: What `verify` says by its exit status.
 CUT_EXISTS, NO_CUT = 0, 1
+
+#: Seconds for `remove`.
+_REMOVE = 3600.0
 
 
 class Command:
@@ -22,6 +26,7 @@ class Command:
     `verify`   optional: exits with 0 when the cut exists and with 1 when it does not. Without it, nobody can tell after
                a cut that failed or was killed, and the run says so.
     `discard`  optional: removes whatever a cut left that did not happen. It may be called more than once.
+    `remove`   removes what a cut made, when `retention` lets go of it. It may be called more than once.
 
     Each gets, in its environment, QUIESCE_RUN (the run's id), QUIESCE_MACHINE and QUIESCE_SNAPSHOT (the name to give to
     whatever it makes).
@@ -29,13 +34,14 @@ class Command:
 
     def __init__(self, context: DriverContext) -> None:
         """Raises ConfigError when an option is unknown, missing, or not a list of strings."""
-        check_options(context, ("cut", "verify", "discard"))
+        check_options(context, ("cut", "verify", "discard", "remove"))
         self._context = context
         self._cut = _program(context, "cut")
         if not self._cut:
             raise ConfigError(f"job {context.job}: the driver command needs the option 'cut', a list of strings")
         self._verify = _program(context, "verify")
         self._discard = _program(context, "discard")
+        self._remove = _program(context, "remove")
 
     def plan(self, snapshot: str, deadline: Deadline) -> Plan:
         """The name of the snapshot: more is not known of what a program makes."""
@@ -43,7 +49,7 @@ class Command:
 
     def prepare(self, plan: Plan, deadline: Deadline) -> None:
         """Afterwards all programs are known to be there. Raises Rejected when one is missing or not executable."""
-        for program in (self._cut, self._verify, self._discard):
+        for program in (self._cut, self._verify, self._discard, self._remove):
             if program and shutil.which(program[0]) is None:
                 raise Rejected(f"job {self._context.job}: {program[0]} is missing or not executable")
 
@@ -67,6 +73,13 @@ class Command:
         """Run `discard`, if there is one. Raises Rejected for another exit status than 0."""
         if self._discard:
             self._succeed(self._discard, plan, deadline)
+
+    def remove(self, made: Mapping[str, Any], deadline: Deadline) -> Generator[tuple[str, Progress], None, None]:
+        """Run `remove`. Raises Rejected when there is none, or for another exit status than 0."""
+        yield from ()
+        if not self._remove:
+            raise Rejected(f"job {self._context.job} has no option 'remove' to remove what its cuts made")
+        self._succeed(self._remove, {"snapshot": made["name"]}, deadline.within(_REMOVE))
 
     def close(self) -> None:
         """Nothing to release."""

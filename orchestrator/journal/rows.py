@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row as SqlRow
 
 from orchestrator import states
-from orchestrator.model import Consistency, Job, Machine, Owner, Run, Step, Target
+from orchestrator.model import Consistency, Job, Machine, Owner, Run, Snapshot, Step, Target
 
 Row = dict[str, Any]
 
@@ -102,6 +102,11 @@ def target_from(row: SqlRow[Any]) -> Target:
         snapshot=row.description,
         error=row.error,
     )
+
+
+def snapshot_from(row: SqlRow[Any], run: Run) -> Snapshot:
+    """The snapshot that a row of `snapshots` holds, which `run` made."""
+    return Snapshot(run, run.target(row.machine).machine, row.created_at, row.description, row.let_go_at)
 
 
 def step_from(row: SqlRow[Any]) -> Step:

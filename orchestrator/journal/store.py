@@ -11,7 +11,7 @@ from orchestrator.errors import NotFound, Superseded
 from orchestrator.journal import rows, schema
 from orchestrator.journal.database import Database
 from orchestrator.journal.tables import holds_machine, runs, snapshots, steps, targets
-from orchestrator.model import Action, Owner, Run, State, Step, Target
+from orchestrator.model import Action, Outcome, Owner, Run, Snapshot, State, Step, Target
 
 _NEWEST_FIRST = runs.c.started_at.desc(), runs.c.id.desc()
 
@@ -70,6 +70,7 @@ class SqlJournal:
             if not _lock(connection, run.id):
                 raise NotFound(f"there is no run {run.id!r} in the journal")
             _append(connection, run.id, steps)
+            _let_go(connection, run.id, steps)
 
     def move(self, run: Run, target: Target, steps: Sequence[Step]) -> None:
         """See `ports.Journal`."""
@@ -111,6 +112,20 @@ class SqlJournal:
         """See `ports.Journal`."""
         with self._database.reading() as connection:
             return _load(connection, runs.c.state.in_(states.OPEN))
+
+    def snapshots(self, *, job: str | None = None, machine: str | None = None) -> tuple[Snapshot, ...]:
+        """See `ports.Journal`."""
+        wanted = select(snapshots).where(snapshots.c.removed_at.is_(None))
+        if machine is not None:
+            wanted = wanted.where(snapshots.c.machine == machine)
+        if job is not None:
+            wanted = wanted.join(runs, runs.c.id == snapshots.c.run_id).where(runs.c.job_name == job)
+        oldest_first = wanted.order_by(snapshots.c.created_at, snapshots.c.run_id, snapshots.c.machine)
+        of_these = select(wanted.subquery().c.run_id)
+        with self._database.reading() as connection:
+            found = connection.execute(oldest_first).all()
+            made_by = {run.id: run for run in _load(connection, runs.c.id.in_(of_these), with_steps=False)}
+        return tuple(rows.snapshot_from(row, made_by[row.run_id]) for row in found)
 
     def history(
         self,
@@ -214,6 +229,16 @@ def _append(connection: Connection, run_id: str, new: Sequence[Step]) -> None:
         connection.execute(steps.insert(), rows.step_rows(run_id, new, last + 1))
 
 
+def _let_go(connection: Connection, run_id: str, new: Sequence[Step]) -> None:
+    """Let the snapshots of a run follow from the steps that remove them."""
+    for step in new:
+        if step.action is Action.REMOVE and step.outcome in {Outcome.INTENT, Outcome.DONE}:
+            known = {"let_go_at": func.coalesce(snapshots.c.let_go_at, step.at)}
+            if step.outcome is Outcome.DONE:
+                known["removed_at"] = func.coalesce(snapshots.c.removed_at, step.at)
+            connection.execute(update(snapshots).filter_by(run_id=run_id, machine=step.machine).values(known))
+
+
 def _load(connection: Connection, which: ColumnElement[bool], *, with_steps: bool = True) -> tuple[Run, ...]:
     """The runs that `which` selects, oldest first, in one query each for the runs, the targets and the steps."""
     found = connection.execute(select(runs).where(which).order_by(runs.c.started_at, runs.c.id)).all()
@@ -229,8 +254,11 @@ def _load(connection: Connection, which: ColumnElement[bool], *, with_steps: boo
 
 
 def _load_targets(connection: Connection, which: ColumnElement[bool]) -> dict[str, list[Target]]:
-    """The targets that `which` selects, by run, in the run's order."""
-    query = select(targets, snapshots.c.description).outerjoin(snapshots).where(which).order_by(targets.c.position)
+    """The targets that `which` selects, by run, in the run's order. What was let go is none of their snapshots."""
+    there = (snapshots.c.run_id == targets.c.run_id) & (snapshots.c.machine == targets.c.machine)
+    whole = there & snapshots.c.let_go_at.is_(None)
+    described = select(targets, snapshots.c.description).outerjoin(snapshots, whole)
+    query = described.where(which).order_by(targets.c.position)
     found: dict[str, list[Target]] = defaultdict(list)
     for row in connection.execute(query):
         found[row.run_id].append(rows.target_from(row))

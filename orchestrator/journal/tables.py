@@ -160,6 +160,9 @@ snapshots = Table(
     Column("description", Json, nullable=False),  # as the driver gave it
     _word("consistency", Consistency),
     Column("created_at", Utc, nullable=False),  # when the cut was made
+    # What follows from the steps that remove it is kept here too, as the runs' states are.
+    Column("let_go_at", Utc),  # it cannot be restored any more
+    Column("removed_at", Utc),
     ForeignKeyConstraint(["run_id", "machine"], ["targets.run_id", "targets.machine"]),
     Index("snapshots_machine", "machine", "created_at"),
 )

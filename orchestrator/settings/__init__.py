@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from orchestrator.model import Job, Machine
+from orchestrator.model import Job, Machine, Retention
 from orchestrator.settings import contradictions
 from orchestrator.settings.problems import Location, Problem, refusal, shown, suggestion
 from orchestrator.settings.tables import (
@@ -26,6 +26,7 @@ from orchestrator.settings.tables import (
     JournalTable,
     Known,
     MachineTable,
+    RetentionTable,
     Table,
 )
 
@@ -126,7 +127,9 @@ def _problem(details: ErrorDetails) -> Problem:
 
 
 def _unknown_key(location: Location) -> str:
-    table = Document if len(location) == 1 else _TABLES[location[0]]
+    table: type[Table] = Document if len(location) == 1 else _TABLES[location[0]]
+    if location[2:3] == ("retention",) and len(location) > len(("jobs", "NAME", "retention")):
+        table = RetentionTable
     key = str(location[-1])
     if key in table.not_yet:
         return "not yet: this version does not have it, and would ignore it"
@@ -143,4 +146,6 @@ def _machine(name: str, table: MachineTable, tables: Document) -> Machine:
 def _job(name: str, table: JobTable) -> Job:
     fields = {key: getattr(table, key) for key in JobTable.model_fields}
     machines = dict.fromkeys(machine for names in table.machines for machine in names)
-    return Job(**{**fields, "name": name, "machines": tuple(machines), "mountpoints": tuple(table.mountpoints)})
+    tuples = {"machines": tuple(machines), "mountpoints": tuple(table.mountpoints)}
+    retention = None if table.retention is None else Retention(**table.retention.model_dump())
+    return Job(**{**fields, **tuples, "name": name, "retention": retention})

@@ -26,6 +26,7 @@ def find(document: _Document) -> Iterator[Problem]:
             yield Problem(("jobs", name, "every"), "not together with schedule: choose one", shown(job["every"]))
         yield from _burns_too_early(("jobs", name), job)
         yield from _kept_nowhere(("jobs", name), job)
+        yield from _irremovable(("jobs", name), job)
     yield from _shared(document)
 
 
@@ -66,6 +67,16 @@ def _kept_nowhere(location: Location, job: _Document) -> Iterator[Problem]:
     for key in ("full_every", "max_incrementals", "rate", "copy_limit"):
         if key in job:
             yield Problem((*location, key), "only together with repository", shown(job[key]))
+
+
+def _irremovable(location: Location, job: _Document) -> Iterator[Problem]:
+    if job.get("retention") == {}:
+        yield Problem((*location, "retention"), "give at least one rule, such as keep_daily = 7", "{}")
+    options = job.get("options")
+    removable = job.get("driver") != "command" or (isinstance(options, dict) and "remove" in options)
+    if "retention" in job and not removable:
+        text = "the driver command cannot remove what it made without the option `remove`, a program and its arguments"
+        yield Problem((*location, "retention"), text)
 
 
 def _shared(document: _Document) -> Iterator[Problem]:

@@ -16,12 +16,15 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from orchestrator import cron
-from orchestrator.model import Job, PreFlush, Quiesce
+from orchestrator.model import Job, PreFlush, Quiesce, Retention
 from orchestrator.settings import durations, rates
 from orchestrator.settings.problems import suggestion
 
 #: The longest path that fits the kernel's `sockaddr_un`, in bytes (unix(7)).
 LONGEST_SOCKET = 107
+
+#: The most that a rule of a retention can ask for: far more than anybody keeps, and far less than would overflow.
+MOST_KEPT = 100_000
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _URI = re.compile(r"[a-z][a-z0-9.+-]*:/[!-~]+")
@@ -160,7 +163,14 @@ def _json(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
+def _count(number: int) -> int:
+    if not 1 <= number <= MOST_KEPT:
+        raise ValueError(f"must be a number from 1 to {MOST_KEPT}; leave a rule out that you do not want")
+    return number
+
+
 Name = Annotated[str, AfterValidator(_name)]
+Count = Annotated[int, AfterValidator(_count)]
 Socket = Annotated[str, AfterValidator(_socket)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_machines)]
 
@@ -197,10 +207,22 @@ class MachineTable(Table):
     qmp: Socket | None = None
 
 
+class RetentionTable(Table):
+    """`retention` of a job. At least one rule, or nothing at all would be kept but the last."""
+
+    keep_last: Count = Retention.keep_last
+    keep_hourly: Count = Retention.keep_hourly
+    keep_daily: Count = Retention.keep_daily
+    keep_weekly: Count = Retention.keep_weekly
+    keep_monthly: Count = Retention.keep_monthly
+    keep_yearly: Count = Retention.keep_yearly
+    keep_within: Annotated[float, BeforeValidator(_duration("1s", "36500d"))] | None = Retention.keep_within
+
+
 class JobTable(Table):
     """`[jobs.NAME]`"""
 
-    not_yet = frozenset({"retention", "verify", "before", "after"})
+    not_yet = frozenset({"verify", "before", "after"})
 
     machines: Annotated[list[Names], Field(min_length=1)]
     driver: Annotated[str, AfterValidator(_driver)]
@@ -219,6 +241,7 @@ class JobTable(Table):
     max_incrementals: Annotated[int, Field(ge=0, le=10_000)] | None = None
     rate: Annotated[int, BeforeValidator(_rate)] | None = None
     copy_limit: Annotated[float, BeforeValidator(_duration("1s", "366d"))] = Job.copy_limit
+    retention: RetentionTable | None = None
     options: Annotated[dict[str, Any], AfterValidator(_json)] = {}
 
 

@@ -30,8 +30,7 @@ def good(product: Product) -> Product:
         ("x = ", "not valid TOML"),
         ("[service]\nlisten = []", "service: not yet"),
         ('[jobs.x]\nmachines = ["vm"]\ndriver = "backup"', 'jobs.x.driver = "backup": not yet'),
-        ('[jobs.x]\nmachines = ["vm"]\ndriver = "command"\nretention = {}', "jobs.x.retention: not yet"),
-        ('[jobs.x]\nmachines = ["vm"]\ndriver = "command"\nretention = {}', "jobs.x.retention: not yet"),
+        ('[jobs.x]\nmachines = ["vm"]\ndriver = "command"\nretention = {}', "jobs.x.retention = {}: give at least one"),
     ],
 )
 def test_a_mistake_is_named_and_nothing_is_touched(good: Product, text: str, said: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from orchestrator import states
 from orchestrator.errors import JournalError, NotFound, Superseded
-from orchestrator.model import Consistency, Machine, Run, State, Target, Trigger
+from orchestrator.model import Action, Consistency, Machine, Outcome, Run, State, Step, Target, Trigger
 from orchestrator.ports import Journal
 from tests.fakes.journal import MemoryJournal
 from tests.journals import NOW, OURS, THEIRS, StoppedClock, a_run, a_step, open_journal
@@ -279,3 +279,58 @@ def test_the_history_can_be_narrowed(journal: Journal) -> None:
     assert list(narrowed) == [" ".join(run.id for run in found) for found in narrowed.values()]
     assert len(journal.history(1, machine="db2")[0].targets) == 1
     assert len(journal.history(9, machine="db2")[1].targets) == 2
+
+
+# Snapshots
+
+
+def with_snapshots(journal: Journal, run: Run) -> Run:
+    """The run, ended, with a snapshot of each of its machines."""
+    journal.open_run(run)
+    for target in run.targets:
+        name = target.machine.name
+        journal.record(run, [replace(a_step(name, action=Action.CUT), at=run.started_at)])
+        moved(journal, run, name, State.RUNNING, State.DONE, snapshot={"name": run.snapshot_name, "of": name})
+    return journal.run(run.id)
+
+
+def removal(machine: str, outcome: Outcome) -> list[Step]:
+    return [replace(a_step(machine, action=Action.REMOVE), outcome=outcome)]
+
+
+def test_snapshots_are_listed_by_job_and_machine_oldest_first(journal: Journal) -> None:
+    later = with_snapshots(journal, a_run("r1", "db1", "db2", at=NOW + timedelta(hours=1)))
+    earlier = with_snapshots(journal, a_run("r2", "db1", job="hourly"))
+    journal.open_run(a_run("r3", "db3"))
+    listed = [(found.run.id, found.machine.name, found.created_at) for found in journal.snapshots()]
+    at = NOW + timedelta(hours=1)
+    assert listed == [("r2", "db1", NOW), ("r1", "db1", at), ("r1", "db2", at)]
+    (found,) = journal.snapshots(job="hourly")
+    assert found.run == replace(earlier, steps=())
+    assert (found.made, found.let_go_at) == ({"name": "quiesce-r2", "of": "db1"}, None)
+    assert [found.run.id for found in journal.snapshots(machine="db1")] == ["r2", "r1"]
+    assert [found.machine.name for found in journal.snapshots(job="nightly", machine="db2")] == ["db2"]
+    assert journal.snapshots(job="hourly", machine="db2") == ()
+    assert later.target("db2").snapshot == {"name": "quiesce-r1", "of": "db2"}
+
+
+def test_a_snapshot_that_is_let_go_cannot_be_restored_and_is_listed_until_it_is_gone(journal: Journal) -> None:
+    run = with_snapshots(journal, a_run("r1", "db1", "db2"))
+    journal.record(run, removal("db1", Outcome.INTENT))
+    assert [target.snapshot for target in journal.run("r1").targets] == [None, {"name": "quiesce-r1", "of": "db2"}]
+    assert journal.history(1)[0].targets == journal.run("r1").targets
+    for outcome in (Outcome.FAILED, Outcome.UNKNOWN, Outcome.INTENT):
+        journal.record(run, removal("db1", outcome))
+        assert [(found.machine.name, found.let_go_at) for found in journal.snapshots()] == [("db1", NOW), ("db2", None)]
+        assert journal.snapshots()[0].made == {"name": "quiesce-r1", "of": "db1"}
+    journal.record(run, removal("db1", Outcome.DONE))
+    journal.record(run, removal("db1", Outcome.DONE))
+    assert [found.machine.name for found in journal.snapshots()] == ["db2"]
+    assert journal.run("r1").target("db1").snapshot is None
+
+
+def test_a_removal_whose_intent_was_lost_counts_all_the_same(journal: Journal) -> None:
+    run = with_snapshots(journal, a_run("r1", "db1"))
+    journal.record(run, removal("db1", Outcome.DONE))
+    assert journal.snapshots() == ()
+    assert journal.run("r1").target("db1").snapshot is None

@@ -1,7 +1,7 @@
 """A driver whose snapshots are entries in a dictionary: the same contract as the real ones, and breakable."""
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,13 @@ class MemoryDriver:
         self._enter("discard")
         self._storage.prepared.discard(plan["name"])
         self._leave("discard")
+
+    def remove(self, made: Mapping[str, Any], deadline: Deadline) -> Generator[tuple[str, Progress], None, None]:
+        yield "disk", Progress(0, 100, ended=False)
+        self._enter("remove")
+        self._storage.snapshots.discard(made["stored"])
+        self._leave("remove")
+        yield "disk", Progress(100, 100, ended=True)
 
     def close(self) -> None:
         pass

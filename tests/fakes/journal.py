@@ -9,7 +9,7 @@ from dataclasses import replace
 from orchestrator import states
 from orchestrator.clock import Clock
 from orchestrator.errors import JournalError, NotFound, Superseded
-from orchestrator.model import Consistency, Owner, Run, State, Step, Target
+from orchestrator.model import Action, Consistency, Outcome, Owner, Run, Snapshot, State, Step, Target
 
 _BEST_FIRST = list(Consistency)
 
@@ -21,6 +21,8 @@ class MemoryJournal:
         self._clock = clock
         #: Every run as it stands, by its id.
         self.runs: dict[str, Run] = {}
+        #: Every snapshot that was let go.
+        self._let_go: dict[tuple[str, str], Snapshot] = {}
 
     def open_run(self, run: Run) -> Run:
         machines = [target.machine.name for target in run.targets]
@@ -38,6 +40,9 @@ class MemoryJournal:
 
     def record(self, run: Run, steps: Sequence[Step]) -> None:
         self.runs[run.id] = _appended(self._known(run.id), steps)
+        for step in steps:
+            if step.action is Action.REMOVE:
+                self._remove(run.id, step)
 
     def move(self, run: Run, target: Target, steps: Sequence[Step]) -> None:
         found = self.runs.get(run.id)
@@ -65,6 +70,16 @@ class MemoryJournal:
         found = [run for run in self.runs.values() if run.state in states.OPEN]
         return tuple(sorted(found, key=lambda run: (run.started_at, run.id)))
 
+    def snapshots(self, *, job: str | None = None, machine: str | None = None) -> tuple[Snapshot, ...]:
+        whole = [self._snapshot(run, target) for run in self.runs.values() for target in run.targets if target.snapshot]
+        found = [
+            replace(snapshot, run=replace(self.runs[snapshot.run.id], steps=()))
+            for snapshot in (*whole, *self._let_go.values())
+            if (job is None or (snapshot.run.job is not None and snapshot.run.job.name == job))
+            and (machine is None or machine == snapshot.machine.name)
+        ]
+        return tuple(sorted(found, key=lambda found: (found.created_at, found.run.id, found.machine.name)))
+
     def history(
         self, limit: int, *, job: str | None = None, machine: str | None = None, state: State | None = None
     ) -> tuple[Run, ...]:
@@ -77,6 +92,20 @@ class MemoryJournal:
         ]
         found.sort(key=lambda run: (run.state is State.STUCK, run.started_at, run.id), reverse=True)
         return tuple(found[:limit])
+
+    def _snapshot(self, run: Run, target: Target) -> Snapshot:
+        assert target.snapshot is not None
+        cuts = [step.at for step in run.steps_of(target.machine.name) if step.action is Action.CUT]
+        return Snapshot(run, target.machine, max(cuts, default=self._clock.now()), target.snapshot)
+
+    def _remove(self, run_id: str, step: Step) -> None:
+        run, key = self.runs[run_id], (run_id, step.machine)
+        target = run.target(step.machine)
+        if step.outcome in {Outcome.INTENT, Outcome.DONE} and target.snapshot is not None:
+            self._let_go[key] = replace(self._snapshot(run, target), let_go_at=step.at)
+            self.runs[run_id] = run.with_target(replace(target, snapshot=None))
+        if step.outcome is Outcome.DONE:
+            self._let_go.pop(key, None)
 
     def _known(self, run_id: str) -> Run:
         if run_id not in self.runs:

@@ -46,6 +46,15 @@ CONTENTS = {
         "INSERT INTO snapshots VALUES ('r1', 'db1', 'quiesce-r1', '{\"files\":[\"a\"]}', 'crash',"
         " '2026-03-29 01:30:00.123456+00')",
     ],
+    "0003": [
+        "INSERT INTO runs VALUES ('r1', 'nightly', NULL, 'manual', 'host/boot/1/100', '2026-03-29 01:30:00.123456+00',"
+        " NULL, 'stuck', 'crash', 'no answer')",
+        "INSERT INTO targets VALUES ('r1', 'db1', 0, '{\"name\":\"db1\"}', 'stuck', 'crash', 12.5, NULL, 'no answer')",
+        "INSERT INTO steps VALUES ('r1', 1, 'db1', 'fuse', 'done', '2026-03-29 01:30:00.123456+00', 7.25, 3.5,"
+        " '{\"count\":2}', NULL)",
+        "INSERT INTO snapshots VALUES ('r1', 'db1', 'quiesce-r1', '{\"files\":[\"a\"]}', 'crash',"
+        " '2026-03-29 01:30:00.123456+00', NULL, NULL)",
+    ],
 }
 
 

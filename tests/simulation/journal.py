@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from orchestrator.errors import JournalUnavailable
-from orchestrator.model import Owner, Run, State, Step, Target
+from orchestrator.model import Owner, Run, Snapshot, State, Step, Target
 from tests.fakes.journal import MemoryJournal
 from tests.simulation.laws import Laws
 from tests.simulation.scheduler import Process, Scheduler
@@ -48,6 +48,9 @@ class SimJournal:
 
     def open_runs(self) -> tuple[Run, ...]:
         return self._read("open_runs", self._truth.open_runs)
+
+    def snapshots(self, *, job: str | None = None, machine: str | None = None) -> tuple[Snapshot, ...]:
+        return self._read("snapshots", lambda: self._truth.snapshots(job=job, machine=machine))
 
     def history(
         self, limit: int, *, job: str | None = None, machine: str | None = None, state: State | None = None

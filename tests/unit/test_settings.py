@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator import settings
 from orchestrator.errors import ConfigError
-from orchestrator.model import Job, Machine, PreFlush, Quiesce
+from orchestrator.model import Job, Machine, PreFlush, Quiesce, Retention
 from orchestrator.settings.tables import LONGEST_SOCKET, JobTable
 
 DRIVERS = ("external-snapshot", "command")
@@ -47,7 +47,11 @@ def test_the_example_loads() -> None:
     assert example.jobs["nightly"] == Job(
         "nightly", ("db1", "edge1"), "external-snapshot", schedule="0 2 * * *", quiesce=Quiesce.REQUIRED
     )
-    assert example.jobs["scripted"].options == {"cut": ["/usr/local/bin/my-array-snapshot"]}
+    assert example.jobs["scripted"].options == {
+        "cut": ["/usr/local/bin/my-array-snapshot"],
+        "remove": ["/usr/local/bin/my-array-remove"],
+    }
+    assert example.jobs["scripted"].retention == Retention(keep_daily=7, keep_weekly=4)
 
 
 def test_what_the_example_marks_as_not_yet_is_refused_as_that(tmp_path: Path) -> None:
@@ -59,7 +63,7 @@ def test_what_the_example_marks_as_not_yet_is_refused_as_that(tmp_path: Path) ->
 
     lines = str(caught.value).splitlines()
     assert len(lines) == EXAMPLE.read_text().count("# not yet: ") - len(
-        ["[jobs.offsite]", "machines", "repository", "full_every", "listen"]
+        ["[jobs.offsite]", "machines", "repository", "full_every", "retention", "listen"]
     )
     assert all("not yet" in line for line in lines)
 
@@ -81,7 +85,8 @@ def test_every_key_of_a_job_arrives() -> None:
         max_incrementals=6,
         rate="50MiB/s",
         copy_limit="8h",
-        options={"cut": ["x", 1, 0.5, True, {}]},
+        retention={"keep_daily": 7, "keep_within": "2d"},
+        options={"cut": ["x", 1, 0.5, True, {}], "remove": ["y"]},
     )
 
     assert job == Job(
@@ -102,7 +107,8 @@ def test_every_key_of_a_job_arrives() -> None:
         rate=50 << 20,
         copy_limit=8 * 3600.0,
         fuse=20.0,
-        options={"cut": ["x", 1, 0.5, True, {}]},
+        retention=Retention(keep_daily=7, keep_within=172800.0),
+        options={"cut": ["x", 1, 0.5, True, {}], "remove": ["y"]},
     )
 
 
@@ -168,6 +174,27 @@ def test_all_problems_are_told_at_once() -> None:
         ({"fuse": "2d"}, 'jobs.nightly.fuse = "2d": must be a duration from "1s" to "1d"'),
         ({"fuse": 60}, "jobs.nightly.fuse = 60: must be a duration"),
         ({"fuse": "1s", "freeze_timeout": 5}, "jobs.nightly.freeze_timeout = 5: must be a duration"),
+        ({"driver": "external-snapshot", "retention": 7}, "jobs.nightly.retention = 7: must be a table"),
+        (
+            {"driver": "external-snapshot", "retention": {}},
+            "jobs.nightly.retention = {}: give at least one rule, such as keep_daily = 7",
+        ),
+        (
+            {"driver": "external-snapshot", "retention": {"keep_dialy": 7}},
+            'jobs.nightly.retention.keep_dialy: unknown key; did you mean "keep_daily"?',
+        ),
+        (
+            {"driver": "external-snapshot", "retention": {"keep_last": 0}},
+            "jobs.nightly.retention.keep_last = 0: must be a number from 1 to 100000",
+        ),
+        (
+            {"driver": "external-snapshot", "retention": {"keep_within": "2w"}},
+            'jobs.nightly.retention.keep_within = "2w": must be a duration',
+        ),
+        (
+            {"retention": {"keep_last": 3}, "options": {"cut": ["x"]}},
+            "jobs.nightly.retention: the driver command cannot remove what it made without the option `remove`",
+        ),
         ({"options": {"x": float("nan")}}, "jobs.nightly.options = {...}: may hold only"),
         ({"options": {"x": 16**5000}}, "jobs.nightly.options = {...}: may hold only"),
         ({"options": {"x": SOURCE}}, "jobs.nightly.options = {...}: may hold only"),

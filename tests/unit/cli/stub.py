@@ -23,6 +23,7 @@ from orchestrator.model import (
     Outcome,
     Owner,
     Power,
+    Pruned,
     Restored,
     RestoredDisk,
     Run,
@@ -77,6 +78,7 @@ class Stub:
     error: Exception | None = None
     machines: Mapping[str, Machine] = field(default_factory=lambda: {"db1": DB1})
     jobs: Mapping[str, Job] = field(default_factory=lambda: {"nightly": NIGHTLY})
+    snapshots: tuple[Pruned, ...] = ()
     #: What the command line asked for.
     asked: list[object] = field(default_factory=list)
 
@@ -101,6 +103,17 @@ class Stub:
     ) -> Run:
         self._show_steps(observer)
         return self._answer(self.runs[0], job, machine)
+
+    def prune(
+        self,
+        job: str | None = None,
+        *,
+        machine: str | None = None,
+        dry_run: bool = False,
+        observer: Observer | None = None,
+        stop: Stop | None = None,
+    ) -> tuple[Pruned, ...]:
+        return self._answer(self.snapshots, "prune", job, machine, dry_run)
 
     def recover(self, observer: Observer | None = None) -> tuple[Run, ...]:
         self._show_steps(observer)

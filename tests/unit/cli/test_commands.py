@@ -56,6 +56,8 @@ STEP = {
         (["show", "2025"], ("2025",)),
         (["thaw", "db1"], ("db1", False)),
         (["thaw", "db1", "--force"], ("db1", True)),
+        (["prune"], ("prune", None, None, False)),
+        (["prune", "nightly", "--dry-run"], ("prune", "nightly", None, True)),
         (["recover"], ()),
         (["check", "db1"], ("db1",)),
         (["check"], ("db1",)),
@@ -131,6 +133,7 @@ def test_the_configuration_is_named_by_the_environment_or_is_the_system_s(monkey
                     "max_incrementals": None,
                     "rate": None,
                     "copy_limit": 86400.0,
+                    "retention": None,
                     "options": {},
                 }
             ],

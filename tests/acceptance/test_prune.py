@@ -1,0 +1,90 @@
+"""Retention, as its users have it: after each run, by hand, and in the daemon."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.product import Product
+from tests.lab import Guest, wait_for
+
+pytest_plugins = ["tests.lab.fixtures"]
+pytestmark = pytest.mark.real
+
+ARRAY = """#!/bin/sh -e
+cd "$(dirname "$0")"
+case "$1" in
+    cut) touch "$QUIESCE_SNAPSHOT" ;;
+    remove) rm -f "$QUIESCE_SNAPSHOT" ;;
+    broken) echo "the array is away" >&2; exit 3 ;;
+esac
+"""
+
+
+class Array:
+    """A storage array whose snapshots are files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.program = str(folder / "array")
+        folder.mkdir()
+        Path(self.program).write_text(ARRAY)
+        Path(self.program).chmod(0o755)
+
+    @property
+    def snapshots(self) -> list[str]:
+        return sorted(path.name for path in self._folder.glob("quiesce-*"))
+
+    def configure(self, product: Product, remove: str = "remove", **keys: str) -> None:
+        product.job("vm", cut=[self.program, "cut"], **keys)
+        product.table("jobs.job.options", cut=[self.program, "cut"], remove=[self.program, remove])
+
+
+@pytest.fixture
+def array(product: Product, vm: Guest) -> Array:
+    return Array(product.folder / "array")
+
+
+def test_each_run_lets_go_of_what_no_rule_keeps(product: Product, array: Array) -> None:
+    array.configure(product)
+    first, second = (product.run().run["id"] for _ in range(2))
+    assert len(array.snapshots) == 2
+    product.table("jobs.job.retention", keep_last=2)
+    looked = product("prune", "--dry-run", "--json")
+    assert (looked.code, [each["fate"] for each in looked.document]) == (0, ["kept", "kept"])
+    third = product.run()
+    assert third.code == 0
+    assert array.snapshots == [f"quiesce-{second}", f"quiesce-{third.run['id']}"]
+    shown = product("show", first, "--json").run
+    assert [(step["action"], step["outcome"]) for step in shown["steps"]][-2:] == [
+        ("remove", "intent"),
+        ("remove", "done"),
+    ]
+    assert shown["targets"][0]["snapshot"] is None
+    product.table("jobs.job.retention", keep_last=1)
+    array.configure(product, remove="broken")
+    broken = product("prune", "job")
+    assert broken.code == 1
+    assert f"NOT REMOVED quiesce-{second} of vm: {array.program} ended with status 3; it said: the array" in broken.err
+    array.configure(product)
+    pruned = product("prune")
+    assert pruned.code == 0
+    assert [line.split()[0:2] for line in pruned.out.splitlines() if line.startswith("snapshot")] == [
+        ["snapshot", f"run={second}"],
+        ["snapshot", f"run={third.run['id']}"],
+    ]
+    assert "fate=removed" in pruned.out
+    assert 'fate=kept reasons="last,last good"' in pruned.out
+    assert array.snapshots == [f"quiesce-{third.run['id']}"]
+
+
+def test_the_daemon_prunes_after_each_run(product: Product, array: Array) -> None:
+    array.configure(product, every="1s")
+    product.table("jobs.job.retention", keep_last=1)
+    serving = product.start("serve")
+    wait_for(lambda: len(product.states()) >= 3, 60, "three runs", poll=0.2)
+    serving.wait_said("fate='removed'")
+    serving.send(signal.SIGTERM)
+    assert serving.wait().code == 0
+    product("prune")
+    assert array.snapshots == [f"quiesce-{product.history()[0]['id']}"]
