@@ -1,10 +1,14 @@
 """The ways to a machine, wired. Rooms are imported where they are needed: the guard needs few, and stays small."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.clock import Clock
 from orchestrator.model import Job, Machine
-from orchestrator.ports import Agent, Driver, DriverContext, Hypervisor, Repository
+from orchestrator.ports import Driver, DriverContext, Hypervisor, Repository
+
+if TYPE_CHECKING:
+    from orchestrator.agent.guest import GuestAgent
 
 
 class RealConnections:
@@ -15,7 +19,7 @@ class RealConnections:
         self._clock = clock
         self._repositories = repositories
 
-    def agent(self, machine: Machine) -> Agent:
+    def agent(self, machine: Machine) -> "GuestAgent":
         from orchestrator.agent.guest import GuestAgent
 
         if machine.agent is not None:

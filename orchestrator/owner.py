@@ -1,6 +1,7 @@
-"""Which process owns a run, and whether it still lives. Read from Linux's `/proc` (proc(5))."""
+"""Which process owns a run, whether it still lives, and who started it. Read from Linux's `/proc` (proc(5))."""
 
 import os
+import pwd
 import socket
 from pathlib import Path
 
@@ -15,6 +16,22 @@ def current() -> Owner:
     started = _started(pid)
     assert started is not None
     return Owner(host=socket.gethostname(), boot=_boot(), pid=pid, started=started)
+
+
+def operator() -> str:
+    """Who has started this process, for the history: `user@host`, or `user as root@host` through sudo."""
+    user = _user(os.getuid())
+    through = os.environ.get("SUDO_UID", "")
+    if os.getuid() == 0 and through.isdecimal() and int(through) != 0:
+        user = f"{_user(int(through))} as {user}"
+    return f"{user}@{socket.gethostname()}"
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except (KeyError, OverflowError):  # a container has numbers without names
+        return str(number)
 
 
 def is_gone(owner: Owner) -> bool:

@@ -4,6 +4,7 @@ Between freeze and thaw nothing waits for the database, so what happens there is
 monotonic times, and handed to the journal after the thaw.
 """
 
+import os
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,8 +12,16 @@ from typing import Any
 
 from orchestrator.clock import Clock
 from orchestrator.errors import OutcomeUnknown, QuiesceError
-from orchestrator.model import Action, Outcome, Step
+from orchestrator.model import Action, Job, Outcome, Owner, Run, Step, Target, Trigger
 from orchestrator.ports import Observer
+
+
+def new_run(clock: Clock, owner: Owner, job: Job | None, trigger: Trigger, targets: tuple[Target, ...]) -> Run:
+    """A run that begins now."""
+    now = clock.now()
+    # It sorts by time, is safe in file names, and is short enough to be typed. `secrets` would load OpenSSL.
+    identity = f"{now:%Y%m%d-%H%M%S}-{os.urandom(3).hex()}"
+    return Run(id=identity, job=job, trigger=trigger, owner=owner, started_at=now, targets=targets)
 
 
 class Recorder:

@@ -1,6 +1,5 @@
 """What users do: start a run, recover, thaw by hand, look. Every door of the product enters here."""
 
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
@@ -20,7 +19,7 @@ from orchestrator.policy import freeze_may_hold
 from orchestrator.ports import Agent, Connections, Guard, Journal, Observer
 from orchestrator.preflight import check_job, check_thawed, report
 from orchestrator.pruning import Pruning
-from orchestrator.recorder import Recorder
+from orchestrator.recorder import Recorder, new_run
 from orchestrator.recovery import Recovery, in_hand
 from orchestrator.retrying import after_thaw
 from orchestrator.settling import results, saying_how_the_guest_is
@@ -76,7 +75,7 @@ class Service:
             raise NotFound(f"job {job!r} has no machine {machine!r}; it has: {', '.join(spec.machines)}")
         names = spec.machines if machine is None else (machine,)
         self.recover()
-        run = self._new_run(spec, trigger, tuple(Target(self._machine(name)) for name in names))
+        run = new_run(self._clock, self._owner, spec, trigger, tuple(Target(self._machine(name)) for name in names))
         with in_hand.taking(run.id), ExitStack() as stack:
             # A driver that does not fit the machine is the user's mistake, so it is found before the run exists.
             lanes = [self._lane(run, spec, target, observer, stack) for target in run.targets]
@@ -136,7 +135,7 @@ class Service:
         with closing(self._connections.agent(spec)) as agent:
             if not force:
                 check_thawed(agent, Deadline.after(self._clock, _CHECK))
-            run = self._new_run(None, Trigger.THAW, (Target(spec),))
+            run = new_run(self._clock, self._owner, None, Trigger.THAW, (Target(spec),))
             with in_hand.taking(run.id):
                 return self._thaw_by_hand(self._journal.open_run(run), agent, observer)
 
@@ -200,18 +199,6 @@ class Service:
             hypervisor=hypervisor,
             driver=driver,
             recorder=Recorder(target.machine.name, self._clock, observer),
-        )
-
-    def _new_run(self, job: Job | None, trigger: Trigger, targets: tuple[Target, ...]) -> Run:
-        now = self._clock.now()
-        return Run(
-            # Sorts by time, is safe in file names, and is short enough to be typed.
-            id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
-            job=job,
-            trigger=trigger,
-            owner=self._owner,
-            started_at=now,
-            targets=targets,
         )
 
     def _recovery(self, observer: Observer | None) -> Recovery:

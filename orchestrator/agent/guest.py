@@ -1,9 +1,12 @@
 """The agent of one machine, as the rest of the product sees it: `ports.Agent` over any channel."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from orchestrator.acts import Question
 from orchestrator.agent import replies
 from orchestrator.agent.channel import Channel
+from orchestrator.agent.questions import QUESTIONS
+from orchestrator.agent.wire import Json
 from orchestrator.clock import Deadline
 from orchestrator.errors import CallError, OutcomeUnknown
 from orchestrator.model import AgentInfo, ExecResult, Filesystem, FreezeStatus, OsInfo
@@ -93,6 +96,15 @@ class GuestAgent:
         except CallError as error:
             raise OutcomeUnknown(f"{path} was started, and how it ended is not known: {error}") from error
         return result
+
+    def ask(self, question: Question, deadline: Deadline) -> Json:
+        """The answer to an operator's question, with the members that `questions` reads."""
+        command, read = QUESTIONS[question]
+        return self._channel.call(command, {}, read, deadline)
+
+    def command(self, name: str, arguments: Mapping[str, Json], deadline: Deadline) -> Json:
+        """Send any command once, and return what it returned."""
+        return self._channel.call(name, arguments, lambda value: value, deadline)
 
     def reset(self) -> None:
         """Drop the connection. The next call connects anew. Never raises."""

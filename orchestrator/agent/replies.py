@@ -32,25 +32,25 @@ def nothing(value: Json) -> None:
 
 def count(value: Json) -> int:
     """How many file systems were frozen or thawed."""
-    return _whole(value, 0, MAX_COUNT)
+    return whole(value, 0, MAX_COUNT)
 
 
 def freeze_status(value: Json) -> FreezeStatus:
     try:
-        return FreezeStatus(_text(value, MAX_NAME))
+        return FreezeStatus(text(value, MAX_NAME))
     except ValueError as error:
         raise Misfit("a status that does not exist") from error
 
 
 def info(value: Json) -> AgentInfo:
-    commands = _array(_member(value, "supported_commands"), MAX_COMMANDS)
-    enabled = (_text(_member(command, "name"), MAX_NAME) for command in commands if _truth(_member(command, "enabled")))
-    return AgentInfo(_text(_member(value, "version"), MAX_NAME), frozenset(enabled))
+    commands = array(member(value, "supported_commands"), MAX_COMMANDS)
+    enabled = (text(member(command, "name"), MAX_NAME) for command in commands if truth(member(command, "enabled")))
+    return AgentInfo(text(member(value, "version"), MAX_NAME), frozenset(enabled))
 
 
 def osinfo(value: Json) -> OsInfo:
     def name(key: str) -> str | None:
-        return _optional(value, key, lambda text: _text(text, MAX_NAME))
+        return optional(value, key, lambda found: text(found, MAX_NAME))
 
     return OsInfo(name("id"), name("name"), name("version"), name("kernel-release"))
 
@@ -58,51 +58,51 @@ def osinfo(value: Json) -> OsInfo:
 def filesystems(value: Json) -> tuple[Filesystem, ...]:
     return tuple(
         Filesystem(
-            mountpoint=_text(_member(entry, "mountpoint"), MAX_PATH),
-            device=_text(_member(entry, "name"), MAX_PATH),
-            type=_text(_member(entry, "type"), MAX_NAME),
+            mountpoint=text(member(entry, "mountpoint"), MAX_PATH),
+            device=text(member(entry, "name"), MAX_PATH),
+            type=text(member(entry, "type"), MAX_NAME),
         )
-        for entry in _array(value, MAX_FILESYSTEMS)
+        for entry in array(value, MAX_FILESYSTEMS)
     )
 
 
 def process(value: Json) -> int:
     """The number by which the agent knows a process; on Windows a handle."""
-    return _whole(_member(value, "pid"), 0, 2**63 - 1)
+    return whole(member(value, "pid"), 0, 2**63 - 1)
 
 
 def ended(value: Json) -> ExecResult | None:
     """How a process ended, or None while it runs. Windows has exit codes of 32 bits, with or without a sign."""
-    if not _truth(_member(value, "exited")):
+    if not truth(member(value, "exited")):
         return None
     return ExecResult(
-        exit_code=_optional(value, "exitcode", lambda code: _whole(code, -(2**31), 2**32 - 1)),
-        output=_optional(value, "out-data", _output) or b"",
-        error_output=_optional(value, "err-data", _output) or b"",
+        exit_code=optional(value, "exitcode", lambda code: whole(code, -(2**31), 2**32 - 1)),
+        output=optional(value, "out-data", _output) or b"",
+        error_output=optional(value, "err-data", _output) or b"",
     )
 
 
 def _output(value: Json) -> bytes:
-    encoded = _text(value, _MAX_BASE64)
+    encoded = text(value, _MAX_BASE64)
     try:
         return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
         raise Misfit("output that is not base64") from error
 
 
-def _member(value: Json, key: str) -> Json:
+def member(value: Json, key: str) -> Json:
     if not isinstance(value, dict) or key not in value:
         raise Misfit(f"no member {key!r}")
     return value[key]
 
 
-def _optional(value: Json, key: str, read: Reader[T]) -> T | None:
+def optional(value: Json, key: str, read: Reader[T]) -> T | None:
     if not isinstance(value, dict):
         raise Misfit("no object")
     return read(value[key]) if key in value else None
 
 
-def _array(value: Json, longest: int) -> list[Json]:
+def array(value: Json, longest: int) -> list[Json]:
     if not isinstance(value, list):
         raise Misfit("no array")
     if len(value) > longest:
@@ -110,7 +110,7 @@ def _array(value: Json, longest: int) -> list[Json]:
     return value
 
 
-def _text(value: Json, longest: int) -> str:
+def text(value: Json, longest: int) -> str:
     if not isinstance(value, str):
         raise Misfit("no text")
     if len(value) > longest:
@@ -118,7 +118,7 @@ def _text(value: Json, longest: int) -> str:
     return value
 
 
-def _whole(value: Json, least: int, most: int) -> int:
+def whole(value: Json, least: int, most: int) -> int:
     if type(value) is not int:  # isinstance() would take True and False for numbers
         raise Misfit("no whole number")
     if not least <= value <= most:
@@ -126,7 +126,7 @@ def _whole(value: Json, least: int, most: int) -> int:
     return value
 
 
-def _truth(value: Json) -> bool:
+def truth(value: Json) -> bool:
     if not isinstance(value, bool):
         raise Misfit("neither true nor false")
     return value

@@ -8,13 +8,12 @@ import typer
 
 from orchestrator import policy
 from orchestrator.cli import backups, failures
-from orchestrator.cli.session import Start, session
+from orchestrator.cli.agent import make_agent
+from orchestrator.cli.session import Json, Start, session
 from orchestrator.cli.wire import Wire
 from orchestrator.model import FreezeStatus, Health, State
 
 DEFAULT_CONFIG = Path("/etc/quiesce/quiesce.toml")
-
-Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to standard output, and nothing else.")]
 
 
 def make_app(wire: Wire) -> typer.Typer:
@@ -48,6 +47,7 @@ def make_app(wire: Wire) -> typer.Typer:
     repositories.callback()(lambda: None)  # one command alone would swallow its name
     repositories.command("check")(backups.check_repositories)
     app.add_typer(repositories, name="repo")
+    app.add_typer(make_agent(), name="agent")
     return app
 
 

@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.session import session
+from orchestrator.cli.session import Json, session
 from orchestrator.errors import ConfigError
 from orchestrator.model import ImageFormat, Wanted
 
-Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to standard output, and nothing else.")]
 Run = Annotated[str | None, typer.Argument(help="The run's id, or its unambiguous beginning.")]
 Machine = Annotated[str | None, typer.Option(metavar="MACHINE", help="Which machine, when the run has several.")]
 RepositoryFolder = Annotated[

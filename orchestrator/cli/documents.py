@@ -4,7 +4,8 @@ import dataclasses
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator.model import Checked, Health, Job, Machine, Pruned, Restored, Run, Step, Target
+from orchestrator.acts import Answer
+from orchestrator.model import Checked, ExecResult, Health, Job, Machine, Pruned, Restored, Run, Step, Target
 
 Document = dict[str, Any]
 
@@ -105,6 +106,24 @@ def pruned(pruned: Pruned) -> Document:
         "reasons": list(pruned.reasons),
         "error": pruned.error,
     }
+
+
+def answer(answer: Answer) -> Document:
+    """What a machine answered to its operator, and the run in whose history the question is."""
+    return {"machine": answer.machine, "question": answer.question, "run": answer.run, "answer": answer.value}
+
+
+def rows(value: Any) -> list[Document]:
+    """An answer as a list of objects, whatever it is."""
+    items = value if isinstance(value, list) else [value]
+    return [item if isinstance(item, dict) else {"value": item} for item in items]
+
+
+def executed(run: Run, result: ExecResult) -> Document:
+    """A program in a guest. Output that is not UTF-8 is shown by its codes."""
+    outputs = {"output": result.output, "error_output": result.error_output}
+    texts = {key: data.decode(errors="backslashreplace") for key, data in outputs.items()}
+    return {"run": run.id, "machine": run.targets[0].machine.name, "exit_code": result.exit_code, **texts}
 
 
 def timestamp(time: datetime) -> str:

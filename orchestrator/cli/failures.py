@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from orchestrator.cli.escape import escape
 from orchestrator.errors import ConfigError, NotFound, QuiesceError, Refused, StuckUnjournaled
-from orchestrator.model import Action, Pruned, Run, State, Target
+from orchestrator.model import Action, Pruned, Run, State, Target, Trigger
 
 _NEXT = {
     State.STUCK: "`quiesce thaw {machine}`; without success, `fsfreeze -u` on the guest's console, or reset the guest.",
@@ -14,6 +14,7 @@ _NEXT = {
     State.CANCELLED: "run the job again when it suits.",
     State.DONE: "`quiesce show {run}` shows why.",
 }
+_NEXT_BY_HAND = "`quiesce show {run}` shows the steps."
 _NEXT_OTHERWISE = "`quiesce show {run}` shows the steps; put it right and run the job again."
 
 
@@ -70,7 +71,8 @@ def exit_code(error: QuiesceError) -> int:
 def _line(run: Run, target: Target) -> str:
     machine = escape(target.machine.name)
     what = escape(target.error or "no reason is known").rstrip(".")
-    advice = _NEXT.get(target.state, _NEXT_OTHERWISE).format(machine=machine, run=escape(run.id))
+    otherwise = _NEXT_OTHERWISE if run.job is not None or run.trigger is Trigger.THAW else _NEXT_BY_HAND
+    advice = _NEXT.get(target.state, otherwise).format(machine=machine, run=escape(run.id))
     return f"{target.state.upper()} {machine}: {what}. {_guest(run, target)} Next: {advice}"
 
 

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from orchestrator.acts import Answer
 from orchestrator.cli import documents
 from orchestrator.cli.plain import Plain
 from orchestrator.cli.streams import Stream
-from orchestrator.model import Checked, Health, Job, Machine, Pruned, Restored, Run, Step
+from orchestrator.model import Checked, ExecResult, Health, Job, Machine, Pruned, Restored, Run, Step
 
 
 class Output(Protocol):
@@ -39,6 +40,14 @@ class Output(Protocol):
     def restored(self, restored: Restored) -> None: ...
 
     def pruned(self, pruned: Sequence[Pruned]) -> None: ...
+
+    def answer(self, answer: Answer) -> None:
+        """What a machine answered to its operator."""
+        ...
+
+    def executed(self, run: Run, result: ExecResult) -> None:
+        """How a program in a guest ended, and what it wrote on its standard output."""
+        ...
 
     def upgraded(self, before: str | None, after: str) -> None:
         """The journal's revision before and after."""
@@ -100,6 +109,12 @@ class Json:
 
     def pruned(self, pruned: Sequence[Pruned]) -> None:
         self._write([documents.pruned(each) for each in pruned])
+
+    def answer(self, answer: Answer) -> None:
+        self._write(documents.answer(answer))
+
+    def executed(self, run: Run, result: ExecResult) -> None:
+        self._write(documents.executed(run, result))
 
     def upgraded(self, before: str | None, after: str) -> None:
         self._write({"from": before, "to": after})

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from orchestrator.acts import Answer
 from orchestrator.cli import documents
 from orchestrator.cli.escape import escape
 from orchestrator.cli.streams import Stream
-from orchestrator.model import Checked, Health, Job, Machine, Pruned, Restored, Run, Step
+from orchestrator.model import Checked, ExecResult, Health, Job, Machine, Pruned, Restored, Run, Step
 
 _ABSENT: tuple[object, ...] = (None, (), [], {})
 _BARE = re.compile(r'[^\s"=]+')
@@ -80,6 +81,14 @@ class Plain:
     def pruned(self, pruned: Sequence[Pruned]) -> None:
         for each in pruned:
             self._line("snapshot", documents.pruned(each))
+
+    def answer(self, answer: Answer) -> None:
+        for row in documents.rows(answer.value):
+            self._line(answer.question, {"machine": answer.machine, **row})
+
+    def executed(self, run: Run, result: ExecResult) -> None:
+        """The program's output alone: it may be piped on."""
+        self._stream.pass_on(result.output)
 
     def upgraded(self, before: str | None, after: str) -> None:
         self._line("journal", {"from": before, "to": after})

@@ -4,6 +4,7 @@ Every text becomes a `Text` of escaped characters, so that neither a guest's esc
 are taken for anything but text.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TextIO, cast
@@ -15,10 +16,25 @@ from rich.spinner import Spinner
 from rich.table import Column, Table
 from rich.text import Text
 
+from orchestrator.acts import Answer
 from orchestrator.cli import documents
 from orchestrator.cli.escape import escape
 from orchestrator.cli.streams import Stream
-from orchestrator.model import Action, Checked, Fate, Health, Job, Machine, Outcome, Pruned, Restored, Run, State, Step
+from orchestrator.model import (
+    Action,
+    Checked,
+    ExecResult,
+    Fate,
+    Health,
+    Job,
+    Machine,
+    Outcome,
+    Pruned,
+    Restored,
+    Run,
+    State,
+    Step,
+)
 
 _STATES = {
     State.STUCK: "bold white on red",
@@ -35,6 +51,7 @@ class Screen:
     """Draws tables."""
 
     def __init__(self, stream: Stream) -> None:
+        self._stream = stream
         self._console = Console(file=cast(TextIO, stream))
 
     @contextmanager
@@ -166,6 +183,20 @@ class Screen:
         )
         self._table(("run", "machine", "", "made (UTC)", "why"), rows)
 
+    def answer(self, answer: Answer) -> None:
+        """One object as lines of its members, several as a table."""
+        found = documents.rows(answer.value)
+        if isinstance(answer.value, list):
+            columns = tuple(dict.fromkeys(key for row in found for key in row))
+            if columns:
+                self._table(columns, ([_cell(row.get(key)) for key in columns] for row in found))
+        else:
+            self._table((answer.question, answer.machine), ((key, _cell(value)) for key, value in found[0].items()))
+
+    def executed(self, run: Run, result: ExecResult) -> None:
+        """The program's output alone."""
+        self._stream.pass_on(result.output)
+
     def upgraded(self, before: str | None, after: str) -> None:
         self._console.print(Text(f"journal: {escape(before or 'empty')} -> {escape(after)}"))
 
@@ -180,6 +211,19 @@ class Screen:
         for row in rows:
             table.add_row(*(cell if isinstance(cell, Text) else Text(escape(cell or "")) for cell in row))
         self._console.print(table)
+
+
+def _cell(value: object) -> str:
+    """A JSON value in a cell."""
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case list() if all(isinstance(item, str) for item in value):
+            return ", ".join(value)
+        case _:
+            return json.dumps(value)
 
 
 def _run_line(run: Run) -> Text:

@@ -7,19 +7,32 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
+from orchestrator import durations, policy
 from orchestrator.cli import failures
 from orchestrator.cli.output import Output, choose
 from orchestrator.cli.streams import Stream
-from orchestrator.cli.wire import Configured, Service, Wire
+from orchestrator.cli.wire import Bench, Configured, Service, Wire
 from orchestrator.clock import Stop
 from orchestrator.errors import QuiesceError
+from orchestrator.model import Run
 from orchestrator.ports import Observer
 
 T = TypeVar("T")
+
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to standard output, and nothing else.")]
+
+
+def duration(value: str | float) -> float:
+    """Seconds, from the command line or from an option's default."""
+    try:
+        return durations.seconds(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; write it as 500ms, 30s, 5m, 1h or 7d") from None
+
 
 #: The environment variable under which a defect shows its traceback.
 DEBUG = "QUIESCE_DEBUG"
@@ -56,6 +69,9 @@ class Session:
     def service(self) -> Service:
         return self.wire.service(self.config)
 
+    def bench(self) -> Bench:
+        return self.wire.bench(self.config)
+
     def work(self, work: Callable[[Observer, Stop], T]) -> T:
         """Do what may freeze or thaw guests, to its end, whatever signals come, and show its steps meanwhile."""
         from orchestrator.cli.following import Follower  # with the next, only for those who need a thread
@@ -69,6 +85,16 @@ class Session:
         """Say something to people, on standard error."""
         for line in lines:
             self._stderr.write(line + "\n")
+
+    def pass_on_error(self, data: bytes) -> None:
+        """What a program in a guest wrote on its standard error, on ours."""
+        self._stderr.pass_on(data)
+
+    def ended_short(self, run: Run) -> None:
+        """An operator's act did not come to its result: show its run, and say why."""
+        self.output.ended(run)
+        self.tell(failures.shortfalls(run))
+        self.exit_code = policy.exit_code(run)
 
     def fail(self, error: QuiesceError) -> None:
         """The command could not be carried out."""

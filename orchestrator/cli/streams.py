@@ -6,7 +6,11 @@ the middle of a run. What is written after the first failure is dropped.
 
 import errno
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
+
+from orchestrator.cli.escape import escape
 
 
 class Stream(io.TextIOBase):
@@ -22,14 +26,31 @@ class Stream(io.TextIOBase):
 
     def write(self, text: str) -> int:
         if self._stream is not None:
-            try:
+            with self._noting():
                 self._stream.write(text)
                 self._stream.flush()
-            except OSError as error:
-                self._stream = None
-                closed = isinstance(error, BrokenPipeError) or (self._terminal and error.errno == errno.EIO)
-                self.error = None if closed else error
         return len(text)
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Within the `with`, the first failure is noted, and ends all writing."""
+        try:
+            yield
+        except OSError as error:
+            self._stream = None
+            closed = isinstance(error, BrokenPipeError) or (self._terminal and error.errno == errno.EIO)
+            self.error = None if closed else error
+
+    def pass_on(self, data: bytes) -> None:
+        """Write what a guest wrote: as it is into a pipe or a file, and escaped on a terminal."""
+        if self._terminal or not isinstance(self._stream, io.TextIOWrapper):
+            lines = data.decode(errors="backslashreplace").split("\n")
+            self.write("\n".join(escape(line, limit=len(line)) for line in lines))
+        else:
+            self.write("")  # what is buffered comes first
+            with self._noting():
+                self._stream.buffer.write(data)
+                self._stream.buffer.flush()
 
     def isatty(self) -> bool:
         return self._terminal

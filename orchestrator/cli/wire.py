@@ -1,11 +1,24 @@
 """What the command line needs from the rest of the product. `main` hands it in; nothing here knows adapters."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from orchestrator.acts import Answer, Question
 from orchestrator.clock import Stop
-from orchestrator.model import Checked, Health, ImageFormat, Job, Machine, Pruned, Restored, Run, State, Wanted
+from orchestrator.model import (
+    Checked,
+    ExecResult,
+    Health,
+    ImageFormat,
+    Job,
+    Machine,
+    Pruned,
+    Restored,
+    Run,
+    State,
+    Wanted,
+)
 from orchestrator.ports import Observer
 
 
@@ -66,6 +79,27 @@ class Backups(Protocol):
     ) -> Restored: ...
 
 
+class Asking(Protocol):
+    """The agent itself, as `orchestrator.bench.Asking` documents it."""
+
+    def ask(self, machine: str, question: Question) -> Answer: ...
+
+    def trim(self, machine: str) -> tuple[Run, Answer | None]: ...
+
+    def execute(
+        self, machine: str, words: Sequence[str], limit: float, stop: Stop | None = None
+    ) -> tuple[Run, ExecResult | None]: ...
+
+    def raw(self, machine: str, request: str) -> tuple[Run, Answer | None]: ...
+
+
+class Bench(Protocol):
+    """What an operator does to one machine by hand."""
+
+    @property
+    def asking(self) -> Asking: ...
+
+
 class Wire(Protocol):
     """Makes what a command asks for, from the configuration file at `path`. All raise ConfigError."""
 
@@ -79,6 +113,9 @@ class Wire(Protocol):
 
     def backups(self, path: Path, repository: Path | None) -> Backups:
         """The use cases over all repositories of the configuration, or, without reading it, over that one."""
+
+    def bench(self, path: Path) -> Bench:
+        """The operator's bench over the configured journal. Raises JournalError."""
         ...
 
     def upgrade(self, path: Path) -> tuple[str | None, str]:

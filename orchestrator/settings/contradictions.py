@@ -9,9 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from orchestrator import policy
+from orchestrator import durations, policy
 from orchestrator.model import Job
-from orchestrator.settings import durations
 from orchestrator.settings.problems import Location, Problem, dotted, shown
 
 _Document = Mapping[str, Any]

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
-from orchestrator import cron
+from orchestrator import cron, durations
 from orchestrator.model import Job, PreFlush, Quiesce, Retention
-from orchestrator.settings import durations, rates
+from orchestrator.settings import rates
 from orchestrator.settings.problems import suggestion
 
 #: The longest path that fits the kernel's `sockaddr_un`, in bytes (unix(7)).

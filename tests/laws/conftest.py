@@ -14,7 +14,7 @@ from orchestrator.agent.unix import unix_channel
 from orchestrator.clock import SystemClock
 from orchestrator.journal import SqlJournal
 from orchestrator.model import Job, Machine, Owner
-from orchestrator.ports import Agent, Driver, Hypervisor, Journal
+from orchestrator.ports import Driver, Hypervisor, Journal
 from orchestrator.service import Service
 from tests.fakes.agent import FakeAgent
 from tests.fakes.driver import MemoryDriver, Storage
@@ -63,7 +63,7 @@ class World:
         self.gone.add(self.owner)
         self.owner = replace(self.owner, pid=self.owner.pid + 1)
 
-    def agent(self, machine: Machine) -> Agent:
+    def agent(self, machine: Machine) -> GuestAgent:
         assert machine.agent is not None
         return GuestAgent(unix_channel(machine.agent))
 

@@ -1,6 +1,6 @@
 """The rest of the product, as the command line's tests see it: it answers what it was given."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,12 +8,14 @@ from typing import TypeVar
 
 from typer.testing import CliRunner, Result
 
+from orchestrator.acts import Answer, Question
 from orchestrator.cli import make_app
 from orchestrator.clock import Stop
 from orchestrator.model import (
     Action,
     Checked,
     Consistency,
+    ExecResult,
     Filesystem,
     FreezeStatus,
     Health,
@@ -79,6 +81,9 @@ class Stub:
     machines: Mapping[str, Machine] = field(default_factory=lambda: {"db1": DB1})
     jobs: Mapping[str, Job] = field(default_factory=lambda: {"nightly": NIGHTLY})
     snapshots: tuple[Pruned, ...] = ()
+    #: What the agent answers, and how a program ends.
+    value: object = None
+    result: ExecResult | None = None
     #: What the command line asked for.
     asked: list[object] = field(default_factory=list)
 
@@ -91,6 +96,31 @@ class Stub:
 
     def backups(self, path: Path, repository: Path | None) -> "StubBackups":
         return self._answer(StubBackups(self), repository or path)
+
+    def bench(self, path: Path) -> "Stub":
+        self.asked.append(path)
+        return self
+
+    @property
+    def asking(self) -> "Stub":
+        return self
+
+    def ask(self, machine: str, question: Question) -> Answer:
+        return self._answer(Answer(machine, question, DONE.id, self.value), machine, question)
+
+    def trim(self, machine: str) -> tuple[Run, Answer | None]:
+        return self._answer((self.runs[0], self._answered("trim")), machine)
+
+    def raw(self, machine: str, request: str) -> tuple[Run, Answer | None]:
+        return self._answer((self.runs[0], self._answered("guest-ping")), machine, request)
+
+    def execute(
+        self, machine: str, words: Sequence[str], limit: float, stop: Stop | None = None
+    ) -> tuple[Run, ExecResult | None]:
+        return self._answer((self.runs[0], self.result), machine, *words, limit)
+
+    def _answered(self, question: str) -> Answer | None:
+        return Answer("db1", question, DONE.id, self.value) if self.runs[0].state is State.DONE else None
 
     def upgrade(self, path: Path) -> tuple[str | None, str]:
         return self._answer((None, "0001"), path)

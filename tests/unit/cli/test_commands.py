@@ -59,6 +59,8 @@ STEP = {
         (["prune"], ("prune", None, None, False)),
         (["prune", "nightly", "--dry-run"], ("prune", "nightly", None, True)),
         (["recover"], ()),
+        (["agent", "db1", "users"], ("db1", "users")),
+        (["agent", "db1", "trim"], ("db1",)),
         (["check", "db1"], ("db1",)),
         (["check"], ("db1",)),
         (["machines"], (Path("some.toml"),)),

@@ -1,0 +1,144 @@
+"""What an operator did, written into the history: a run without a job, on one machine, that says who asked for what.
+
+An act that changes something holds the machine while it is done, like any run: the journal lets one open run have it,
+so none freezes the guest meanwhile, and none that has it is disturbed. A question holds nothing, and is written down
+when it was answered.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from orchestrator.clock import Clock, Deadline
+from orchestrator.errors import CallError, FrozenByOther, MachineBusy, NotFound, QuiesceError, Refused
+from orchestrator.model import Action, FreezeStatus, Machine, Owner, Run, State, Target, Trigger
+from orchestrator.ports import Agent, Journal, Observer
+from orchestrator.recorder import Recorder, new_run
+from orchestrator.recovery import in_hand
+from orchestrator.retrying import after_thaw
+
+T = TypeVar("T")
+
+#: Seconds for the agent to say whether the guest is frozen.
+_STATUS = 5.0
+#: Seconds for the journal to come back when something was done.
+_JOURNAL = 30.0
+
+Figures = dict[str, Any]
+
+
+class Entries:
+    """Writes an operator's acts into the history."""
+
+    def __init__(
+        self,
+        *,
+        machines: Mapping[str, Machine],
+        journal: Journal,
+        clock: Clock,
+        owner: Owner,
+        is_gone: Callable[[Owner], bool],
+        operator: str,
+        recover: Callable[[], object],
+    ) -> None:
+        """`operator` is who asks, for the history; `recover` settles the runs of dead processes."""
+        self._machines, self._journal = machines, journal
+        self.clock = clock
+        self._owner, self._is_gone, self._operator, self._recover = owner, is_gone, operator, recover
+
+    def machine(self, name: str) -> Machine:
+        """The machine of that name. Raises NotFound."""
+        if name not in self._machines:
+            known = ", ".join(self._machines) or "none"
+            raise NotFound(f"there is no machine {name!r}; the configuration has: {known}")
+        return self._machines[name]
+
+    def asked(self, machine: Machine, what: Figures, question: Callable[[], T]) -> tuple[str, T]:
+        """Put a question that changes nothing; return the id of the run that tells of it, and the answer.
+
+        Raises MachineBusy while a living run works on the machine: its agent is left alone then, because a question
+        in its way could hold up a thaw. A stuck machine may be asked. Otherwise raises what `question` does.
+        """
+        self._check_not_in_hand(machine)
+        recorder = Recorder(machine.name, self.clock)
+        run = self._new_run(machine)
+        try:
+            with recorder.act(Action.ASK, by=self._operator, **what):
+                answer = question()
+        except QuiesceError as error:
+            self._write(replace(run, steps=recorder.steps), State.FAILED, str(error))
+            raise
+        self._write(replace(run, steps=recorder.steps), State.DONE, None)
+        return run.id, answer
+
+    def act(
+        self,
+        machine: Machine,
+        action: Action,
+        what: Figures,
+        agent: Agent | None,
+        work: Callable[[Figures], None],
+        *,
+        needs_agent: bool = True,
+        observer: Observer | None = None,
+    ) -> Run:
+        """Do what changes something, and return the run as it ended.
+
+        `work` adds what it learns to the figures of its step, and raises CallError, or Refused. It is not begun when
+        another run is open on the machine, or `agent` says that the guest is frozen: then the run is `refused`. Nor
+        when the agent does not answer, unless the act needs none.
+        """
+        self._recover()
+        run = self._journal.open_run(self._new_run(machine))
+        if run.state is State.REFUSED:
+            return run
+        recorder = Recorder(machine.name, self.clock, observer)
+        with in_hand.taking(run.id):
+            try:
+                if agent is not None:
+                    self._check_thawed(agent, recorder, needs_agent)
+                recorder.intend(action, by=self._operator, **what)
+                self._move(run, State.RUNNING, None, recorder)
+                with recorder.act(action, by=self._operator, **what) as figures:
+                    work(figures)
+            except Refused as error:
+                self._end(run, State.REFUSED, f"{error}", recorder)
+            except CallError as error:
+                self._end(run, State.FAILED, str(error), recorder)
+            else:
+                self._end(run, State.DONE, None, recorder)
+            return self._journal.run(run.id)
+
+    def _check_thawed(self, agent: Agent, recorder: Recorder, needs_agent: bool) -> None:
+        with recorder.act(Action.PREFLIGHT) as figures:
+            try:
+                figures["freeze_status"] = agent.freeze_status(Deadline.after(self.clock, _STATUS))
+            except CallError as error:
+                if needs_agent:
+                    raise
+                figures["not_asked"] = str(error)
+                return
+            if figures["freeze_status"] is FreezeStatus.FROZEN:
+                raise FrozenByOther("the guest's file systems are frozen, and not by a run of this journal")
+
+    def _check_not_in_hand(self, machine: Machine) -> None:
+        for run in self._journal.open_runs():
+            working = {target.machine.name for target in run.targets if target.state in {State.PENDING, State.RUNNING}}
+            given_up = run.id not in in_hand and (run.owner == self._owner or self._is_gone(run.owner))
+            if machine.name in working and not given_up:
+                raise MachineBusy(f"run {run.id} works on {machine.name}; its agent is left alone until that has ended")
+
+    def _new_run(self, machine: Machine) -> Run:
+        return new_run(self.clock, self._owner, None, Trigger.MANUAL, (Target(machine),))
+
+    def _write(self, run: Run, state: State, error: str | None) -> None:
+        """Write down a run that has ended already."""
+        self._journal.open_run(run.with_target(replace(run.targets[0], state=state, error=error)))
+
+    def _end(self, run: Run, state: State, error: str | None, recorder: Recorder) -> None:
+        after_thaw(Deadline.after(self.clock, _JOURNAL))(self._move, run, state, error, recorder)
+
+    def _move(self, run: Run, state: State, error: str | None, recorder: Recorder) -> None:
+        steps = recorder.unjournaled()
+        self._journal.move(run, replace(run.targets[0], state=state, error=error), steps)
+        recorder.journaled(steps)
