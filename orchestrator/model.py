@@ -355,6 +355,10 @@ class OsInfo:
     version: str | None
     kernel: str | None
 
+    @property
+    def windows(self) -> bool:
+        return self.id == "mswindows"
+
 
 @dataclass(frozen=True)
 class Filesystem:

@@ -11,6 +11,7 @@ from orchestrator.model import (
     Consistency,
     Cut,
     FreezeStatus,
+    Job,
     OsInfo,
     Outcome,
     Proof,
@@ -20,6 +21,9 @@ from orchestrator.model import (
     Step,
 )
 
+#: Seconds after which Windows lets go by itself ("fsfreeze is limited up to 10 seconds": QEMU, qga/vss-win32), for
+#: which it is held at most, and which it may take to freeze ("VSS can take up to 60 seconds": KubeVirt, virt-handler).
+_VSS_LETS_GO, _VSS_HOLD, _VSS_FREEZE = 10.0, 9.0, 60.0
 #: From the best to none.
 _BEST_FIRST = (Consistency.APPLICATION, Consistency.FILESYSTEM, Consistency.CRASH, Consistency.NONE)
 
@@ -33,6 +37,25 @@ class Verdict:
     window_ms: float | None
     hold_ms: float | None
     error: str | None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long one guest's window may take, in seconds: see `Job`."""
+
+    freeze_timeout: float
+    hold_limit: float
+
+
+def limits_of(job: Job, system: OsInfo | None) -> Limits:
+    """The job's limits, as far as the guest's operating system can keep them.
+
+    Windows freezes by VSS, which may take a minute to begin, and then holds for a few seconds only. A freeze that is
+    given up too early lands all the same, so the shorter time is not the safer one.
+    """
+    if system is None or not system.windows:
+        return Limits(job.freeze_timeout, job.hold_limit)
+    return Limits(max(job.freeze_timeout, _VSS_FREEZE), min(job.hold_limit, _VSS_HOLD))
 
 
 def judge(quiesce: Quiesce, steps: Sequence[Step]) -> Verdict:
@@ -147,12 +170,21 @@ def doubt_about(steps: Sequence[Step]) -> str | None:
         return "the cut began before the guest was frozen"
     if not thaws or cut.monotonic > thaws[0].began:
         return "the cut ended after the guest was thawed"
+    held = thaws[0].began - freeze.monotonic
+    if _is_windows(steps) and held > _VSS_LETS_GO:
+        return f"the guest was held for {held:.1f} s, and Windows lets go by itself after {_VSS_LETS_GO:g}"
     # The first count alone: what a later thaw finds, somebody has frozen since.
     found = next((step.figures["thawed"] for step in thaws if step.outcome is Outcome.DONE), 0)
     if found != frozen:
         only = "only " if found < frozen else ""
         return f"{frozen} file systems were frozen, but the thaw found {only}{found} still frozen"
     return None
+
+
+def _is_windows(steps: Sequence[Step]) -> bool:
+    checked = outcome_of(steps, Action.PREFLIGHT)
+    system = checked.figures.get("os") if checked else None
+    return system is not None and OsInfo(**system).windows
 
 
 def with_what_was_left(error: str, steps: Sequence[Step]) -> str:

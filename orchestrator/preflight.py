@@ -1,9 +1,8 @@
 """May this machine be quiesced now? Asked before anything is touched."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from orchestrator.clock import Deadline
 from orchestrator.errors import (
@@ -15,7 +14,7 @@ from orchestrator.errors import (
     QuiesceError,
     Rejected,
 )
-from orchestrator.model import AgentInfo, FreezeStatus, Health, Job, Power, Quiesce
+from orchestrator.model import AgentInfo, FreezeStatus, Health, Job, OsInfo, Power, Quiesce
 from orchestrator.ports import Agent, CopyingDriver, Driver, Hypervisor, QuiescingDriver
 from orchestrator.retrying import until_answered
 
@@ -86,10 +85,10 @@ def check_thawed(agent: Agent, deadline: Deadline) -> None:
         raise FrozenByOther("the guest's file systems are already frozen, and not by a run of this journal")
 
 
-def guest_os(agent: Agent, deadline: Deadline) -> Mapping[str, Any] | None:
-    """What the guest says about its operating system, as JSON values; None when it does not. Never raises CallError."""
+def guest_os(agent: Agent, deadline: Deadline) -> OsInfo | None:
+    """What the guest says about its operating system; None when it does not. Never raises CallError."""
     with suppress(CallError):
-        return asdict(agent.osinfo(deadline))
+        return until_answered(deadline)(agent.osinfo, deadline)
     return None
 
 

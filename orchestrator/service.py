@@ -15,7 +15,7 @@ from orchestrator.errors import (
     Superseded,
 )
 from orchestrator.model import Action, Health, Job, Machine, Owner, Pruned, Run, State, Target, Trigger
-from orchestrator.policy import freeze_may_hold
+from orchestrator.policy import freeze_may_hold, limits_of
 from orchestrator.ports import Agent, Connections, Guard, Journal, Observer
 from orchestrator.preflight import check_job, check_thawed, report
 from orchestrator.pruning import Pruning
@@ -199,6 +199,7 @@ class Service:
             hypervisor=hypervisor,
             driver=driver,
             recorder=Recorder(target.machine.name, self._clock, observer),
+            limits=limits_of(job, None),
         )
 
     def _recovery(self, observer: Observer | None) -> Recovery:

@@ -1,7 +1,9 @@
 """The one way in which a guest is thawed: by the transaction, by recovery and by hand."""
 
+from contextlib import suppress
+
 from orchestrator.clock import Clock, Deadline
-from orchestrator.errors import CallError
+from orchestrator.errors import CallError, Rejected
 from orchestrator.model import Action, FreezeStatus
 from orchestrator.ports import Agent
 from orchestrator.recorder import Recorder
@@ -19,7 +21,7 @@ class NotThawed(CallError):
 
 
 def thaw_until_confirmed(agent: Agent, recorder: Recorder, clock: Clock, limit: float, *, watch: bool) -> None:
-    """Thaw until the agent has answered a thaw with its count and then said `thawed`.
+    """Thaw until the agent has answered a thaw with its count and then said `thawed`. Windows may answer with an error.
 
     With `watch`, it must go on saying so for as long as a freeze that was given up may still reach the guest, and
     is thawed again when it does not. Each try is a step of its own. The first one brings the channel into step if it is
@@ -46,11 +48,25 @@ def longest(limit: float, linger: float) -> float:
 def _thaw(agent: Agent, recorder: Recorder, deadline: Deadline) -> None:
     for attempt in until_confirmed(deadline):
         with attempt:
-            with recorder.act(Action.THAW) as figures:
-                if attempt.retry_state.attempt_number > 1:
-                    agent.reset()
-                figures["thawed"] = agent.thaw(deadline.within(_ONE_TRY))
+            try:
+                with recorder.act(Action.THAW) as figures:
+                    if attempt.retry_state.attempt_number > 1:
+                        agent.reset()
+                    figures["thawed"] = agent.thaw(deadline.within(_ONE_TRY))
+            except Rejected:
+                if not _lets_go_by_itself(agent, deadline.within(_ONE_TRY)):
+                    raise
             _confirm(agent, recorder, deadline.within(0.0))
+
+
+def _lets_go_by_itself(agent: Agent, deadline: Deadline) -> bool:
+    """Whether the guest is a Windows that no longer believes to be frozen: otherwise its agent would not answer this.
+
+    VSS lets go after ten seconds, and a thaw after that is answered by an error, however often it is sent.
+    """
+    with suppress(CallError):
+        return agent.osinfo(deadline).windows
+    return False
 
 
 def _confirm(agent: Agent, recorder: Recorder, until: Deadline) -> None:

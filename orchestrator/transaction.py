@@ -5,7 +5,7 @@ One transaction holds one machine, or all machines of a consistency group.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 
 from orchestrator.clock import Clock, Deadline, Stop
@@ -21,7 +21,15 @@ from orchestrator.errors import (
 from orchestrator.flush import write_back
 from orchestrator.fuse import light, put_out
 from orchestrator.model import Action, Job, Outcome, Power, PreFlush, Quiesce, Run, State, Step, Target
-from orchestrator.policy import cut_was_made, dangling, freeze_may_hold, fuse_may_burn, judge, with_what_was_left
+from orchestrator.policy import (
+    cut_was_made,
+    dangling,
+    freeze_may_hold,
+    fuse_may_burn,
+    judge,
+    limits_of,
+    with_what_was_left,
+)
 from orchestrator.ports import CopyingDriver, Guard, Journal, Plan
 from orchestrator.preflight import check_agent, check_power, check_thawed, guest_os
 from orchestrator.retrying import after_thaw
@@ -88,8 +96,10 @@ class Transaction:
                 if power is Power.PAUSED:
                     raise MachineHeld("the machine is paused: its agent cannot answer")
                 figures["agent"] = check_agent(lane.agent, self._job.mountpoints, deadline).version
-                if lane.copying is not None:
-                    figures["os"] = guest_os(lane.agent, deadline)
+                system = guest_os(lane.agent, deadline)
+                if system is not None:
+                    figures["os"] = asdict(system)
+                    lane.limits = limits_of(self._job, system)
                 lane.freezes = True
             except (CallError, MachineHeld) as error:
                 if self._job.quiesce is Quiesce.REQUIRED:

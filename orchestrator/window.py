@@ -17,7 +17,7 @@ from typing import Any
 from orchestrator.clock import Clock, Deadline, Stop, Task
 from orchestrator.errors import CallError, CommandDisabled, OutcomeUnknown, QuiesceError, Rejected, Unreachable
 from orchestrator.model import Action, Job, Outcome, Quiesce, Target
-from orchestrator.policy import freeze_may_hold, held_by_other, outcome_of
+from orchestrator.policy import Limits, freeze_may_hold, held_by_other, outcome_of
 from orchestrator.ports import Agent, CopyingDriver, Driver, Hypervisor, Lease, Plan, QuiescingDriver
 from orchestrator.recorder import Recorder
 from orchestrator.thawing import longest, thaw_until_confirmed
@@ -35,6 +35,8 @@ class Lane:
     hypervisor: Hypervisor | None
     driver: Driver
     recorder: Recorder
+    #: The job's, until the guest's operating system is known.
+    limits: Limits
     #: What the driver is going to make; None until it was asked.
     plan: Plan | None = None
     #: False: cut without a freeze, because the job says so, or because it allows it and the guest cannot be frozen.
@@ -92,7 +94,7 @@ class Window:
         if not self._cutting:
             for lane in self._lanes:
                 lane.recorder.conclude(Action.CUT, Outcome.FAILED, f"not made: {self._why_closed()}")
-        late = Deadline.after(self._clock, self._job.hold_limit + _LATE_CUT)
+        late = Deadline.after(self._clock, max(map(self._limit, self._lanes)) + _LATE_CUT)
         for lane, cut in zip(self._lanes, cuts, strict=True):
             if not cut.wait(late):
                 lane.recorder.abandon(Action.CUT, OutcomeUnknown("the cut did not end"))
@@ -124,7 +126,7 @@ class Window:
         assert lane.lease is not None
         frozen = Outcome.UNKNOWN
         try:
-            lane.lease.within(self._job.freeze_timeout)
+            lane.lease.within(lane.limits.freeze_timeout)
             frozen = self._freeze(lane)
             limit = self._limit(lane)
             lane.lease.within(limit, answered=frozen is not Outcome.UNKNOWN)
@@ -160,7 +162,7 @@ class Window:
             lane.recorder.conclude(Action.FREEZE, Outcome.UNKNOWN, why, by_driver=True)
             return Outcome.UNKNOWN
         with suppress(CallError), lane.recorder.act(Action.FREEZE) as figures:
-            deadline = Deadline.after(self._clock, self._job.freeze_timeout)
+            deadline = Deadline.after(self._clock, lane.limits.freeze_timeout)
             try:
                 figures["frozen"] = lane.agent.freeze(self._job.mountpoints, deadline)
             except (Unreachable, CommandDisabled) as error:
@@ -188,7 +190,7 @@ class Window:
 
     def _limit(self, lane: Lane) -> float:
         """Seconds from our freeze's answer to the thaw. A driver that freezes by itself does that within them, too."""
-        return self._job.hold_limit + (0.0 if lane.quiescing is None else self._job.freeze_timeout)
+        return lane.limits.hold_limit + (0.0 if lane.quiescing is None else lane.limits.freeze_timeout)
 
     @staticmethod
     def _has_let_go(lane: Lane) -> bool:
@@ -236,4 +238,5 @@ class Window:
             freeze = outcome_of(lane.recorder.steps, Action.FREEZE)
             if freeze is not None and freeze.error:
                 return f"{lane.machine} could not be frozen: {freeze.error}"
-        return f"not every guest was frozen within the hold limit of {self._job.hold_limit:g} s"
+        shortest = min(lane.limits.hold_limit for lane in self._lanes)
+        return f"not every guest was frozen within the hold limit of {shortest:g} s"

@@ -31,7 +31,8 @@ from tests.fakes.port import Port
 
 SENTINEL = b"\xff"
 SYNCS = ("guest-sync", "guest-sync-delimited")
-OS_INFO = {"id": "debian", "name": "Debian GNU/Linux", "version": "12 (bookworm)", "kernel-release": "6.1.0-56-amd64"}
+LINUX = {"id": "debian", "name": "Debian GNU/Linux", "version": "12 (bookworm)", "kernel-release": "6.1.0-56-amd64"}
+WINDOWS = {"id": "mswindows", "name": "Microsoft Windows", "version": "Microsoft Windows Server 2022"}
 ALLOWED_WHILE_FROZEN = {*SYNCS, "guest-ping", "guest-info", "guest-fsfreeze-status", "guest-fsfreeze-thaw"}
 
 
@@ -62,6 +63,8 @@ class FakeAgent:
         self.faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
         #: Commands that the administrator of the guest forbids (`qemu-ga -b`).
         self.disabled: set[str] = set()
+        #: What the guest says about its operating system.
+        self.system: Mapping[str, str] = LINUX
         #: How a program ends, by its path; None: there is no such program. All others end with 0 and write nothing.
         self.programs: dict[str, ExecResult | Program | None] = {}
         #: Programs that were started, with their arguments.
@@ -71,7 +74,7 @@ class FakeAgent:
             "guest-sync-delimited": lambda arguments: arguments["id"],
             "guest-ping": lambda _: {},
             "guest-info": self._info,
-            "guest-get-osinfo": lambda _: dict(OS_INFO),
+            "guest-get-osinfo": lambda _: dict(self.system),
             "guest-get-fsinfo": self._fsinfo,
             "guest-fsfreeze-status": lambda _: "frozen" if self.believes_frozen else "thawed",
             "guest-fsfreeze-freeze": lambda _: self._freeze(self.mounts),
@@ -81,6 +84,7 @@ class FakeAgent:
             "guest-exec-status": self._exec_status,
         }
         self._processes: list[ExecResult] = []
+        self._vss_gave_up = False
         self._changed = threading.Condition()
         self._standing: Fault | None = None
         self._going = threading.Event()
@@ -113,6 +117,11 @@ class FakeAgent:
     def thaw_by_hand(self, mount: str) -> None:
         """Thaw one file system behind the agent's back."""
         self.frozen.discard(mount)
+
+    def lose_hold(self) -> None:
+        """Let go by itself, as Windows does after ten seconds: the agent learns of it only when it is to thaw."""
+        self.frozen.clear()
+        self._vss_gave_up = True
 
     def stop_agent(self) -> None:
         """Make the agent mute, as SIGSTOP does: it will obey only when it is continued."""
@@ -213,6 +222,9 @@ class FakeAgent:
         held = len(self.frozen)
         self.frozen.clear()
         self.believes_frozen = False
+        if self._vss_gave_up:
+            self._vss_gave_up = False
+            raise AgentError("couldn't hold writes: fsfreeze is limited up to 10 seconds: ")
         return held
 
     def _exec(self, arguments: Mapping[str, Any]) -> Any:

@@ -20,7 +20,7 @@ from tests.lab.guest import BareGuest
 from tests.lab.image import Image, ensure_image
 from tests.lab.serial_line import Answer
 from tests.lab.waiting import LabError, LabTimeout, wait_for
-from tests.lab.wires import WireError, ask_agent, ask_qmp
+from tests.lab.wires import WireError, ask_agent, ask_qmp, listens
 
 __all__ = [
     "AGENT_CHANNEL",
@@ -39,6 +39,7 @@ __all__ = [
     "ask_agent",
     "ask_qmp",
     "ensure_image",
+    "listens",
     "make_disk",
     "wait_for",
 ]

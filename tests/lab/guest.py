@@ -9,7 +9,7 @@ from tests.lab.disks import image_format
 from tests.lab.image import Image
 from tests.lab.places import identity
 from tests.lab.waiting import LabError, wait_for
-from tests.lab.wires import ask_agent, ask_qmp
+from tests.lab.wires import ask_agent, ask_qmp, listens
 
 
 class BareGuest(Guest):
@@ -58,7 +58,7 @@ class BareGuest(Guest):
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         (self.work / "qemu").write_text(identity(self._process.pid))
-        wait_for(lambda: self._died() or (self.work / "lab-qmp").exists(), 20, "QEMU's monitor")
+        wait_for(lambda: self._died() or listens(self.work / "lab-qmp"), 30, "QEMU's monitor")
         self._throttle()
 
     def _died(self) -> bool:

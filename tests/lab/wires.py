@@ -83,6 +83,16 @@ def ask_agent(path: Path, command: str, arguments: dict[str, Any] | None = None,
         return wire.ask(command, arguments)
 
 
+def listens(path: Path) -> bool:
+    """Tell whether somebody listens on a socket: QEMU makes its file a moment before it does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+    return True
+
+
 def ask_qmp(path: Path, command: str, arguments: dict[str, Any] | None = None, timeout: float = 10.0) -> Any:
     """Have one conversation with a QMP monitor. `timeout` (seconds) is for all of it."""
     with _Wire(path, timeout) as wire:

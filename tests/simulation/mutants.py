@@ -114,7 +114,7 @@ def hold_limit_not_enforced() -> Iterator[None]:
     real = Window._hold
 
     def patient(self: Window, lane: Lane) -> None:
-        self._job = replace(self._job, hold_limit=1000)
+        lane.limits = replace(lane.limits, hold_limit=1000)
         real(self, lane)
 
     with patch.object(Window, "_hold", patient):

@@ -1,6 +1,6 @@
 """What steps prove. The law: nothing is called consistent or thawed that the steps do not show to be."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -12,6 +12,7 @@ from orchestrator.model import (
     Consistency,
     FreezeStatus,
     Job,
+    OsInfo,
     Outcome,
     Owner,
     Quiesce,
@@ -20,7 +21,16 @@ from orchestrator.model import (
     Step,
     Trigger,
 )
-from orchestrator.policy import doubt_about, exit_code, freeze_may_hold, judge, worst_consistency
+from orchestrator.policy import (
+    Limits,
+    doubt_about,
+    exit_code,
+    freeze_may_hold,
+    fuse_may_burn,
+    judge,
+    limits_of,
+    worst_consistency,
+)
 
 _AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -153,3 +163,40 @@ def test_each_end_has_its_exit_code(state: State, quiesce: Quiesce, consistency:
 def test_a_run_is_no_better_than_its_worst_target() -> None:
     assert worst_consistency([Consistency.FILESYSTEM, Consistency.CRASH]) is Consistency.CRASH
     assert worst_consistency([]) is Consistency.NONE
+
+
+def system(name: str) -> OsInfo:
+    return OsInfo(name, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("guest", "freeze_timeout", "hold_limit", "limits"),
+    [
+        (system("mswindows"), 30, 5, Limits(60, 5)),
+        (system("mswindows"), 90, 20, Limits(90, 9)),
+        (system("debian"), 30, 20, Limits(30, 20)),
+        (None, 30, 20, Limits(30, 20)),
+    ],
+)
+def test_the_limits_are_those_that_the_guest_can_keep(
+    guest: OsInfo | None, freeze_timeout: float, hold_limit: float, limits: Limits
+) -> None:
+    job = Job("nightly", ("vm",), "memory", freeze_timeout=freeze_timeout, hold_limit=hold_limit)
+    assert limits_of(job, guest) == limits
+
+
+@pytest.mark.parametrize(("name", "held", "proven"), [("mswindows", 9, True), ("mswindows", 11, False), ("", 11, True)])
+def test_windows_is_not_believed_to_have_held_for_longer_than_it_can(name: str, held: float, proven: bool) -> None:
+    checked = step(Action.PREFLIGHT, os=asdict(system(name)))
+    thaw = replace(THAWED, monotonic=FROZEN.monotonic + held, duration_ms=0)
+    doubt = doubt_about([checked, *INTENTS, FROZEN, CUT, thaw, CONFIRMED])
+    assert (doubt is None) is proven
+
+
+def test_a_fuse_may_burn_until_a_step_says_that_it_does_not() -> None:
+    intent, lit = step(Action.FUSE, Outcome.INTENT, seconds=60), step(Action.FUSE, lit=True)
+    lost, failed = step(Action.FUSE, Outcome.UNKNOWN), step(Action.FUSE, Outcome.FAILED, lit=False)
+    out, left = step(Action.FUSE, lit=False, found=True), step(Action.FUSE, Outcome.FAILED, lit=True)
+    assert not fuse_may_burn(GOOD)
+    assert all(map(fuse_may_burn, ([intent], [intent, lit, *GOOD], [intent, lost], [intent, lit, left])))
+    assert not any(map(fuse_may_burn, ([intent, failed], [intent, lit, out], [intent, lit, left, out])))

@@ -16,7 +16,7 @@ from orchestrator.clock import Deadline, SystemClock
 from orchestrator.errors import CallError, OutcomeUnknown, Rejected, Unreachable
 from orchestrator.hypervisor.qmp import BareMachine
 from orchestrator.model import Disk, Overlay, Power
-from tests.lab import ask_qmp, wait_for
+from tests.lab import ask_qmp, listens, wait_for
 from tests.lab.kernel import run_tool
 
 MIB = 1 << 20
@@ -45,7 +45,7 @@ class Still:
                 *["-qmp", monitors[0], "-qmp", monitors[1], *arguments],
             ]
         )
-        wait_for(self._lab.exists, 10, "QEMU's monitor")
+        wait_for(lambda: listens(self._lab), 30, "QEMU's monitor")
 
     def ask(self, command: str, arguments: dict[str, Any] | None = None) -> Any:
         return ask_qmp(self._lab, command, arguments, 10)
