@@ -160,3 +160,28 @@ class Stop:
         finally:
             with self._lock:
                 self._listeners.remove(listener)
+
+
+class Bell:
+    """Something that may be asked for again and again, by one who does not wait for it."""
+
+    def __init__(self) -> None:
+        self._rung = threading.Event()
+        self._listener: Callable[[], None] = lambda: None
+
+    def ring(self) -> None:
+        """Ask once more."""
+        self._rung.set()
+        self._listener()
+
+    def answered(self) -> bool:
+        """Whether it was rung since this was called last."""
+        rung = self._rung.is_set()
+        self._rung.clear()
+        return rung
+
+    def calling(self, listener: Callable[[], None]) -> None:
+        """Call `listener` at each ring from now on, and once for those before."""
+        self._listener = listener
+        if self._rung.is_set():
+            listener()

@@ -7,6 +7,7 @@ but it must fit both when one of them begins with `*` (`*/2`). On top of that, a
 
 import re
 from dataclasses import dataclass
+from datetime import date
 
 _VALUE = "[0-9]{1,2}|[a-z]{3}"
 _ITEM = re.compile(rf"(?:(?P<any>\*)|(?P<first>{_VALUE})(?:-(?P<last>{_VALUE}))?)(?:/(?P<step>[0-9]{{1,2}}))?")
@@ -72,6 +73,12 @@ class Cron:
     weekdays: frozenset[int] | None
     #: Whether a day must fit both kinds, where both are given.
     both: bool = False
+
+    def fits(self, day: date) -> bool:
+        """Whether it names times on that day."""
+        kinds = [day.day in self.days] if self.days is not None else []
+        kinds += [day.weekday() in self.weekdays] if self.weekdays is not None else []
+        return day.month in self.months and (all(kinds) if self.both else any(kinds or [True]))
 
 
 def parse(expression: str) -> Cron:

@@ -12,7 +12,8 @@
      +-- JournalError
      |    +-- JournalUnavailable  the database cannot be reached or written now
      |    |    +-- StuckUnjournaled  and a guest may still be frozen
-     |    +-- JournalMismatch     the database belongs to a newer program, or is not ours
+     |    +-- AlreadyRun          a job's run for that scheduled time is there already
+ |    +-- JournalMismatch     the database belongs to a newer program, or is not ours
      |    |    +-- JournalOutdated  it belongs to an older one, and waits for its upgrade
      |    +-- Superseded          a guarded move did not land: the run is no longer ours
      +-- CallError              one call to a guest, hypervisor or driver did not succeed
@@ -82,6 +83,10 @@ class StuckUnjournaled(JournalUnavailable):
     """A thaw could not be confirmed, and the journal could not be told."""
 
     advice = "The guest MAY STILL BE FROZEN. Bring the journal back and run `quiesce recover`."
+
+
+class AlreadyRun(JournalError):
+    """The journal has the job's run for this scheduled time already: it is run once, by whoever comes first."""
 
 
 class JournalMismatch(JournalError):

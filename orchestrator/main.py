@@ -6,20 +6,25 @@ Rooms are imported where they are needed: `quiesce history` should not wait for 
 import gc
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn, TextIO, cast
+from typing import TYPE_CHECKING, NoReturn, TextIO, cast
 
 from orchestrator import drivers, owner
 from orchestrator.backups import Backups
 from orchestrator.bench import Bench, Entries
 from orchestrator.cli import make_app
 from orchestrator.cli.streams import Stream
-from orchestrator.clock import Stop, SystemClock
-from orchestrator.model import Machine
+from orchestrator.clock import Bell, Stop, SystemClock
+from orchestrator.model import Coming, Machine
+from orchestrator.ports import Schedules
 from orchestrator.service import Service
 from orchestrator.settings import Settings, load
+from orchestrator.slots import Slots
+
+if TYPE_CHECKING:
+    from orchestrator.journal import SqlJournal
 
 
 def main() -> None:
@@ -52,21 +57,34 @@ class Wiring:
         return load(path, drivers.known())
 
     def service(self, path: Path) -> Service:
-        from orchestrator.connections import RealConnections
-        from orchestrator.guard.leases import ProcessGuard
+        settings = self.settings(path)
+        slots = Slots(SystemClock())
+        slots.allow(settings.max_parallel, settings.hypervisors)
+        return self._service(settings, self._journal(settings), slots)
+
+    def schedules(self, path: Path) -> Schedules:
+        return self._journal(self.settings(path)).schedules()
+
+    def _journal(self, settings: Settings) -> "SqlJournal":
         from orchestrator.journal import SqlJournal
 
-        settings, clock = self.settings(path), SystemClock()
-        state = _state_folder(settings.journal_url)
+        return SqlJournal.open(settings.journal_url, SystemClock())
+
+    def _service(self, settings: Settings, journal: "SqlJournal", slots: Slots) -> Service:
+        from orchestrator.connections import RealConnections
+        from orchestrator.guard.leases import ProcessGuard
+
+        clock, state = SystemClock(), _state_folder(settings.journal_url)
         return Service(
             machines=settings.machines,
             jobs=settings.jobs,
-            journal=SqlJournal.open(settings.journal_url, clock),
+            journal=journal,
             connections=RealConnections(clock, state / "repositories"),
             guard=ProcessGuard(state / "guard", clock),
             clock=clock,
             owner=owner.current(),
             is_gone=owner.is_gone,
+            slots=slots,
         )
 
     def backups(self, path: Path, repository: Path | None) -> Backups:
@@ -113,11 +131,37 @@ class Wiring:
         done = upgrade(self.settings(path).journal_url)
         return done.before, done.after
 
-    def serve(self, path: Path, stop: Stop) -> None:
+    def serve(self, path: Path, stop: Stop, hangup: Bell) -> None:
         from orchestrator.scheduler import Scheduler
+        from orchestrator.scheduler.single import only_one
 
         _log_to_standard_error()
-        Scheduler(self.service(path), SystemClock()).serve(stop)
+        settings = self.settings(path)
+        journal, slots = self._journal(settings), Slots(SystemClock())
+
+        def load() -> Settings:
+            found = self.settings(path)
+            slots.allow(found.max_parallel, found.hypervisors)
+            return found
+
+        with only_one(_service_file(settings)):
+            service = self._service(load(), journal, slots)
+            Scheduler(service, journal.schedules(), SystemClock()).serve(stop, hangup, load)
+
+    def coming(self, path: Path, count: int) -> Sequence[Coming]:
+        from orchestrator.scheduler import coming
+
+        settings = self.settings(path)
+        return coming(settings.jobs.values(), self._journal(settings).schedules(), SystemClock().now(), count)
+
+    def reload(self, path: Path) -> int:
+        from orchestrator.scheduler.single import hang_up
+
+        return hang_up(_service_file(self.settings(path)))
+
+
+def _service_file(settings: Settings) -> Path:
+    return _state_folder(settings.journal_url) / "service.pid"
 
 
 def _state_folder(journal_url: str) -> Path:

@@ -31,6 +31,20 @@ class PreFlush(StrEnum):
     GENTLE = "gentle"  # paced, so that the application hardly feels it
 
 
+class CatchUp(StrEnum):
+    """What becomes of a scheduled run whose time passed while nobody could run it."""
+
+    ONCE = "once"  # the newest one is run as soon as it can be; those before it are let go
+    SKIP = "skip"  # it is let go
+
+
+class Pausable(StrEnum):
+    """What scheduled runs can be kept from."""
+
+    JOB = "job"
+    MACHINE = "machine"
+
+
 class Trigger(StrEnum):
     """Why a run began."""
 
@@ -159,6 +173,15 @@ class Job:
     schedule: str | None = None
     #: Seconds between two runs.
     every: float | None = None
+    #: The zone whose wall clocks `schedule` and `blackout` mean, e.g. `Europe/Berlin`; None: the host's.
+    timezone: str | None = None
+    #: Seconds over which the starts of jobs with the same schedule are spread.
+    jitter: float = 0.0
+    catch_up: CatchUp = CatchUp.ONCE
+    #: Parts of the week in which nothing scheduled begins, as `blackout.parse` takes them.
+    blackout: tuple[str, ...] = ()
+    #: How many of its machines are worked on at once; None: all.
+    max_parallel: int | None = None
     quiesce: Quiesce = Quiesce.REQUIRED
     #: Mount points to freeze; empty means all.
     mountpoints: tuple[str, ...] = ()
@@ -191,10 +214,11 @@ class Job:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Job":
         """The job that `dataclasses.asdict` described."""
-        tuples = {key: tuple(document[key]) for key in ("machines", "mountpoints")}
+        tuples = {key: tuple(document.get(key, ())) for key in ("machines", "mountpoints", "blackout")}
         enums = {
             "quiesce": Quiesce(document["quiesce"]),
             "pre_flush": PreFlush(document["pre_flush"]),
+            "catch_up": CatchUp(document.get("catch_up", CatchUp.ONCE)),
         }
         retention = document.get("retention")  # older journals know none
         kept = {"retention": None if retention is None else Retention(**retention)}
@@ -275,6 +299,8 @@ class Run:
     state: State = State.PENDING
     consistency: Consistency = Consistency.NONE
     finished_at: datetime | None = None
+    #: The time of the job's schedule that it is for; None when nobody waited for the clock.
+    scheduled_for: datetime | None = None
     error: str | None = None
     steps: tuple[Step, ...] = ()
 
@@ -335,6 +361,41 @@ class Pruned:
     #: Every rule that keeps it, or why it goes.
     reasons: tuple[str, ...]
     error: str | None = None
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """Up to when the times of a job are decided."""
+
+    #: What its times were then; when they change, all is decided anew.
+    schedule: str
+    #: When the job was first seen with these times: where the grid of an interval begins.
+    first: datetime
+    #: Each time up to here was run, or let go.
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Pause:
+    """A job, or a machine, that scheduled runs leave alone until it is resumed."""
+
+    kind: Pausable
+    name: str
+    since: datetime
+    #: Who wanted it.
+    by: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Coming:
+    """When a job is due next."""
+
+    job: str
+    #: In UTC.
+    times: tuple[datetime, ...]
+    #: Set when its runs are let go meanwhile.
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,15 @@ from orchestrator.model import (
     Filesystem,
     Finding,
     FreezeStatus,
+    Horizon,
     ImageFormat,
     Job,
     Machine,
     OsInfo,
     Overlay,
     Owner,
+    Pausable,
+    Pause,
     Power,
     Progress,
     RestoredDisk,
@@ -462,7 +465,8 @@ class Journal(Protocol):
         """Write a new run with its targets.
 
         Returns it as it stands in the journal: a target whose machine is in another open run is `refused` there,
-        with that run's id in its error, and with `run.job.group` so are all the others.
+        with that run's id in its error, and with `run.job.group` so are all the others. Raises AlreadyRun when the job
+        has a run for the same scheduled time, whatever became of it.
         """
         ...
 
@@ -508,4 +512,28 @@ class Journal(Protocol):
         state: State | None = None,
     ) -> tuple[Run, ...]:
         """The newest runs without their steps: stuck ones first, then newest first."""
+        ...
+
+
+class Schedules(Protocol):
+    """What the scheduler remembers beside the runs, with the journal's guarantees and errors."""
+
+    def horizons(self) -> Mapping[str, Horizon]:
+        """Of each job that was ever scheduled, up to when its times are decided."""
+        ...
+
+    def decided(self, job: str, horizon: Horizon) -> None:
+        """Remember a job's horizon in place of the one before."""
+        ...
+
+    def pauses(self) -> tuple[Pause, ...]:
+        """All that is paused, by kind and name."""
+        ...
+
+    def pause(self, pause: Pause) -> bool:
+        """Remember a pause; say whether it is new. One that is there stays as it is."""
+        ...
+
+    def resume(self, kind: Pausable, name: str) -> bool:
+        """Forget a pause; say whether there was one."""
         ...

@@ -1,8 +1,10 @@
 """What users do: start a run, recover, thaw by hand, look. Every door of the product enters here."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
+from datetime import datetime
+from functools import partial
 
 from orchestrator.clock import Clock, Deadline, Stop, Task
 from orchestrator.errors import (
@@ -23,6 +25,7 @@ from orchestrator.recorder import Recorder, new_run
 from orchestrator.recovery import Recovery, in_hand
 from orchestrator.retrying import after_thaw
 from orchestrator.settling import results, saying_how_the_guest_is
+from orchestrator.slots import Slots
 from orchestrator.states import OPEN
 from orchestrator.thawing import thaw_until_confirmed
 from orchestrator.transaction import Transaction
@@ -50,32 +53,43 @@ class Service:
         clock: Clock,
         owner: Owner,
         is_gone: Callable[[Owner], bool],
+        slots: Slots | None = None,
     ) -> None:
         self.machines, self.jobs = machines, jobs
         self._journal, self._connections, self._guard, self._clock = journal, connections, guard, clock
         self._owner, self._is_gone = owner, is_gone
+        self._slots = slots or Slots(clock)
+
+    def configure(self, machines: Mapping[str, Machine], jobs: Mapping[str, Job]) -> None:
+        """From now on, these are the machines and jobs. What has begun goes on as it is."""
+        self.machines, self.jobs = machines, jobs
 
     def run(
         self,
         job: str,
         *,
         machine: str | None = None,
-        trigger: Trigger = Trigger.MANUAL,
+        scheduled_for: datetime | None = None,
+        leaving_out: Collection[str] = (),
         observer: Observer | None = None,
         stop: Stop | None = None,
     ) -> Run:
         """Run a job now, on all its machines or on one of them, and return the run as it ended.
 
         Open runs of dead processes are recovered first. Every machine has its own window; with `group`, all
-        share one. Raises NotFound, ConfigError, or JournalError; after JournalError the guests are thawed as far
-        as they can be, and recovery settles the run when the journal is back.
+        share one. `scheduled_for` is the time of its schedule that it is for, if the clock began it; machines in
+        `leaving_out` are not touched. Raises NotFound, ConfigError, or JournalError: AlreadyRun when that time has its
+        run; after others the guests are thawed as far as they can be, and recovery settles the run when the journal
+        is back.
         """
         spec = self._job(job)
         if machine is not None and machine not in spec.machines:
             raise NotFound(f"job {job!r} has no machine {machine!r}; it has: {', '.join(spec.machines)}")
-        names = spec.machines if machine is None else (machine,)
+        names = [name for name in (spec.machines if machine is None else (machine,)) if name not in leaving_out]
         self.recover()
+        trigger = Trigger.MANUAL if scheduled_for is None else Trigger.SCHEDULE
         run = new_run(self._clock, self._owner, spec, trigger, tuple(Target(self._machine(name)) for name in names))
+        run = replace(run, scheduled_for=scheduled_for)
         with in_hand.taking(run.id), ExitStack() as stack:
             # A driver that does not fit the machine is the user's mistake, so it is found before the run exists.
             lanes = [self._lane(run, spec, target, observer, stack) for target in run.targets]
@@ -181,11 +195,12 @@ class Service:
     def _transact(self, run: Run, job: Job, lanes: Sequence[Lane], stop: Stop) -> None:
         """Hold the windows of a run, all at once: one for the group, or one for each machine."""
         windows = [lanes] if job.group else [[lane] for lane in lanes]
-        transactions = [
-            Transaction(run, job, window, self._journal, self._guard, self._clock, stop) for window in windows if window
-        ]
-        tasks = [Task(self._clock, f"run {run.id}", transaction.execute) for transaction in transactions]
-        results(tasks)
+
+        def execute(window: Sequence[Lane]) -> None:
+            with self._slots.taking(job, [lane.target.machine for lane in window], stop):
+                Transaction(run, job, window, self._journal, self._guard, self._clock, stop).execute()
+
+        results([Task(self._clock, f"run {run.id}", partial(execute, window)) for window in windows if window])
 
     def _lane(self, run: Run, job: Job, target: Target, observer: Observer | None, stack: ExitStack) -> Lane:
         hypervisor = self._connections.hypervisor(target.machine)

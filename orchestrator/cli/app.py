@@ -9,8 +9,10 @@ import typer
 from orchestrator import policy
 from orchestrator.cli import backups, failures
 from orchestrator.cli.agent import make_agent
+from orchestrator.cli.scheduling import jobs, pause, reload, resume
 from orchestrator.cli.session import Json, Start, session
 from orchestrator.cli.wire import Wire
+from orchestrator.clock import Bell
 from orchestrator.model import FreezeStatus, Health, State
 
 DEFAULT_CONFIG = Path("/etc/quiesce/quiesce.toml")
@@ -37,7 +39,7 @@ def make_app(wire: Wire) -> typer.Typer:
     ) -> None:
         context.obj = Start(wire, config)
 
-    for command in (run, history, show, prune, thaw, recover, check, machines, jobs, serve):
+    for command in (run, history, show, prune, thaw, recover, check, machines, jobs, pause, resume, serve, reload):
         app.command()(command)
     database = typer.Typer(help="The journal's database.", no_args_is_help=True, rich_markup_mode=None)
     database.command()(upgrade)
@@ -158,16 +160,11 @@ def machines(context: typer.Context, json: Json = False) -> None:
         here.output.machines(list(here.settings().machines.values()))
 
 
-def jobs(context: typer.Context, json: Json = False) -> None:
-    """List the configured jobs."""
-    with session(context, as_json=json) as here:
-        here.output.jobs(list(here.settings().jobs.values()))
-
-
 def serve(context: typer.Context, json: Json = False) -> None:
     """Run the jobs on their schedules, until a signal asks to stop."""
     with session(context, as_json=json) as here:
-        here.work(lambda observer, stop: here.wire.serve(here.config, stop))
+        hangup = Bell()
+        here.work(lambda observer, stop: here.wire.serve(here.config, stop, hangup), hangup=hangup)
         here.output.stopped()
 
 

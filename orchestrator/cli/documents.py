@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.acts import Answer
-from orchestrator.model import Checked, ExecResult, Health, Job, Machine, Pruned, Restored, Run, Step, Target
+from orchestrator.model import Checked, Coming, ExecResult, Health, Job, Machine, Pruned, Restored, Run, Step, Target
 
 Document = dict[str, Any]
 
@@ -124,6 +124,17 @@ def executed(run: Run, result: ExecResult) -> Document:
     outputs = {"output": result.output, "error_output": result.error_output}
     texts = {key: data.decode(errors="backslashreplace") for key, data in outputs.items()}
     return {"run": run.id, "machine": run.targets[0].machine.name, "exit_code": result.exit_code, **texts}
+
+
+def coming(coming: Coming) -> Document:
+    """When a job is due next."""
+    return {
+        "job": coming.job,
+        "paused": coming.pause is not None,
+        "paused_by": coming.pause and coming.pause.by,
+        "reason": coming.pause and coming.pause.reason,
+        "next": [timestamp(each) for each in coming.times],
+    }
 
 
 def timestamp(time: datetime) -> str:

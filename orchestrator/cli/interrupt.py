@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
-from orchestrator.clock import Stop, SystemClock, Task
+from orchestrator.clock import Bell, Stop, SystemClock, Task
 
 T = TypeVar("T")
 
@@ -26,11 +26,12 @@ _HALTING = (signal.SIGTSTP, signal.SIGTTOU)
 _ENDED = 0
 
 
-def interruptible(work: Callable[[Stop], T], note: Callable[[str], None]) -> T:
+def interruptible(work: Callable[[Stop], T], note: Callable[[str], None], hangup: Bell | None = None) -> T:
     """Do `work` to its end and return what it returns, or raise what it raises.
 
     The first stopping signal requests the `Stop` that `work` was given; each further one only says, through
-    `note`, that the work still goes on. To be called from the main thread.
+    `note`, that the work still goes on. With `hangup`, SIGHUP stops nothing and rings that. To be called from the main
+    thread.
     """
     stop, ended = Stop(), threading.Event()
     with _signals() as (reader, writer):
@@ -47,7 +48,9 @@ def interruptible(work: Callable[[Stop], T], note: Callable[[str], None]) -> T:
         try:
             while not ended.is_set():
                 for number in os.read(reader, 4096):
-                    if number in _STOPPING:
+                    if number == signal.SIGHUP and hangup is not None:
+                        hangup.ring()
+                    elif number in _STOPPING:
                         _pass_on(stop, note)
         finally:
             task.join()

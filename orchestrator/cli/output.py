@@ -9,7 +9,7 @@ from orchestrator.acts import Answer
 from orchestrator.cli import documents
 from orchestrator.cli.plain import Plain
 from orchestrator.cli.streams import Stream
-from orchestrator.model import Checked, ExecResult, Health, Job, Machine, Pruned, Restored, Run, Step
+from orchestrator.model import Checked, Coming, ExecResult, Health, Job, Machine, Pausable, Pruned, Restored, Run, Step
 
 
 class Output(Protocol):
@@ -51,6 +51,18 @@ class Output(Protocol):
 
     def upgraded(self, before: str | None, after: str) -> None:
         """The journal's revision before and after."""
+        ...
+
+    def coming(self, jobs: Sequence[Coming]) -> None:
+        """When jobs are due."""
+        ...
+
+    def paused(self, kind: Pausable, name: str, *, paused: bool, changed: bool) -> None:
+        """Whether something is paused now, and was not before, or the other way round."""
+        ...
+
+    def reloading(self, pid: int) -> None:
+        """The daemon with that process id was asked to read its configuration again."""
         ...
 
     def stopped(self) -> None:
@@ -118,6 +130,15 @@ class Json:
 
     def upgraded(self, before: str | None, after: str) -> None:
         self._write({"from": before, "to": after})
+
+    def coming(self, jobs: Sequence[Coming]) -> None:
+        self._write([documents.coming(job) for job in jobs])
+
+    def paused(self, kind: Pausable, name: str, *, paused: bool, changed: bool) -> None:
+        self._write({"kind": kind, "name": name, "paused": paused, "changed": changed})
+
+    def reloading(self, pid: int) -> None:
+        self._write({"reloading": pid})
 
     def stopped(self) -> None:
         self._write({"stopped": True})

@@ -14,7 +14,7 @@ from orchestrator.acts import Answer
 from orchestrator.cli import documents
 from orchestrator.cli.escape import escape
 from orchestrator.cli.streams import Stream
-from orchestrator.model import Checked, ExecResult, Health, Job, Machine, Pruned, Restored, Run, Step
+from orchestrator.model import Checked, Coming, ExecResult, Health, Job, Machine, Pausable, Pruned, Restored, Run, Step
 
 _ABSENT: tuple[object, ...] = (None, (), [], {})
 _BARE = re.compile(r'[^\s"=]+')
@@ -92,6 +92,16 @@ class Plain:
 
     def upgraded(self, before: str | None, after: str) -> None:
         self._line("journal", {"from": before, "to": after})
+
+    def coming(self, jobs: Sequence[Coming]) -> None:
+        for job in jobs:
+            self._line("job", documents.coming(job))
+
+    def paused(self, kind: Pausable, name: str, *, paused: bool, changed: bool) -> None:
+        self._line(kind, {"name": name, "paused": paused, "changed": changed})
+
+    def reloading(self, pid: int) -> None:
+        self._line("service", {"reloading": pid})
 
     def stopped(self) -> None:
         """Nothing: who follows a service's output sees its end."""

@@ -23,12 +23,14 @@ from orchestrator.cli.streams import Stream
 from orchestrator.model import (
     Action,
     Checked,
+    Coming,
     ExecResult,
     Fate,
     Health,
     Job,
     Machine,
     Outcome,
+    Pausable,
     Pruned,
     Restored,
     Run,
@@ -199,6 +201,20 @@ class Screen:
 
     def upgraded(self, before: str | None, after: str) -> None:
         self._console.print(Text(f"journal: {escape(before or 'empty')} -> {escape(after)}"))
+
+    def coming(self, jobs: Sequence[Coming]) -> None:
+        rows = (
+            (job.job, Text("paused", "yellow") if job.pause else "", "\n".join(map(documents.timestamp, job.times)))
+            for job in jobs
+        )
+        self._table(("job", "", "due (UTC)"), rows)
+
+    def paused(self, kind: Pausable, name: str, *, paused: bool, changed: bool) -> None:
+        words = ("is now paused", "is already paused") if paused else ("is resumed", "was not paused")
+        self._console.print(Text(f"{kind} {escape(name)} {words[not changed]}"))
+
+    def reloading(self, pid: int) -> None:
+        self._console.print(Text(f"the service (process {pid}) reads its configuration again"))
 
     def stopped(self) -> None:
         """Nothing: who started it at this terminal sees its end."""

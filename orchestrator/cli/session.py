@@ -16,7 +16,7 @@ from orchestrator.cli import failures
 from orchestrator.cli.output import Output, choose
 from orchestrator.cli.streams import Stream
 from orchestrator.cli.wire import Bench, Configured, Service, Wire
-from orchestrator.clock import Stop
+from orchestrator.clock import Bell, Stop
 from orchestrator.errors import QuiesceError
 from orchestrator.model import Run
 from orchestrator.ports import Observer
@@ -72,14 +72,17 @@ class Session:
     def bench(self) -> Bench:
         return self.wire.bench(self.config)
 
-    def work(self, work: Callable[[Observer, Stop], T]) -> T:
-        """Do what may freeze or thaw guests, to its end, whatever signals come, and show its steps meanwhile."""
+    def work(self, work: Callable[[Observer, Stop], T], hangup: Bell | None = None) -> T:
+        """Do what may freeze or thaw guests, to its end, whatever signals come, and show its steps meanwhile.
+
+        SIGHUP rings `hangup`; without one it asks to stop, as when the terminal is closed.
+        """
         from orchestrator.cli.following import Follower  # with the next, only for those who need a thread
         from orchestrator.cli.interrupt import interruptible
 
         self._guests_touched = True
         with Follower(self.output, self._stderr) as follower:
-            return interruptible(lambda stop: work(follower.step, stop), follower.note)
+            return interruptible(lambda stop: work(follower.step, stop), follower.note, hangup)
 
     def tell(self, lines: Iterable[str]) -> None:
         """Say something to people, on standard error."""

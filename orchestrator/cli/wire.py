@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator.acts import Answer, Question
-from orchestrator.clock import Stop
+from orchestrator.clock import Bell, Stop
 from orchestrator.model import (
     Checked,
+    Coming,
     ExecResult,
     Health,
     ImageFormat,
@@ -19,7 +20,7 @@ from orchestrator.model import (
     State,
     Wanted,
 )
-from orchestrator.ports import Observer
+from orchestrator.ports import Observer, Schedules
 
 
 class Configured(Protocol):
@@ -122,6 +123,20 @@ class Wire(Protocol):
         """Bring the journal's schema up to date; return its revision before and after. Raises JournalError."""
         ...
 
-    def serve(self, path: Path, stop: Stop) -> None:
-        """Run the daemon until `stop` is requested. Raises JournalError."""
+    def serve(self, path: Path, stop: Stop, hangup: Bell) -> None:
+        """Run the daemon until `stop` is requested, and read the file again when `hangup` rings. Raises JournalError,
+        and Refused when there is one for this journal on this host already.
+        """
+        ...
+
+    def schedules(self, path: Path) -> Schedules:
+        """What the scheduler remembers. Raises JournalError."""
+        ...
+
+    def coming(self, path: Path, count: int) -> Sequence[Coming]:
+        """When each job that has a schedule is due, the next `count` times. Raises JournalError."""
+        ...
+
+    def reload(self, path: Path) -> int:
+        """Let the daemon read its file again; return its process id. Raises NotFound when there is none."""
         ...

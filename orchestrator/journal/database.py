@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from sqlalchemy import Connection, exc, make_url
+from sqlalchemy import Connection, Insert, Table, exc, make_url
 
 from orchestrator.errors import ConfigError, JournalError, JournalMismatch, JournalUnavailable
 
@@ -76,6 +76,20 @@ class Database:
         except exc.SQLAlchemyError as error:
             cause = error.orig if isinstance(error, exc.StatementError) else error
             raise _kind(error)(f"the journal {self.name} cannot be used: {_one_line(cause)}") from error
+
+
+def insert_unless_there(connection: Connection, table: Table, *columns: str) -> Insert:
+    """An insert that leaves out a row which a unique index, or the one over `columns`, forbids.
+
+    The other engine's dialect is not loaded.
+    """
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table).on_conflict_do_nothing(index_elements=columns or None)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table).on_conflict_do_nothing(index_elements=columns or None)
 
 
 def folder(url: str) -> Path | None:

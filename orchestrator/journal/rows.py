@@ -22,6 +22,7 @@ def run_row(run: Run, now: datetime) -> Row:
         "trigger": run.trigger,
         "owner": str(run.owner),
         "started_at": run.started_at,
+        "scheduled_for": run.scheduled_for,
         **outcome(run.targets, now),
     }
 
@@ -86,6 +87,7 @@ def run_from(row: SqlRow[Any], targets: Sequence[Target], steps: Sequence[Step])
         state=row.state,
         consistency=row.consistency,
         finished_at=row.finished_at,
+        scheduled_for=row.scheduled_for,
         error=row.error,
         steps=tuple(steps),
     )

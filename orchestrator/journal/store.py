@@ -7,9 +7,10 @@ from sqlalchemy import ColumnElement, Connection, Insert, delete, exists, func, 
 
 from orchestrator import states
 from orchestrator.clock import Clock
-from orchestrator.errors import NotFound, Superseded
+from orchestrator.errors import AlreadyRun, NotFound, Superseded
 from orchestrator.journal import rows, schema
-from orchestrator.journal.database import Database
+from orchestrator.journal.database import Database, insert_unless_there
+from orchestrator.journal.schedules import SqlSchedules
 from orchestrator.journal.tables import holds_machine, runs, snapshots, steps, targets
 from orchestrator.model import Action, Outcome, Owner, Run, Snapshot, State, Step, Target
 
@@ -51,10 +52,16 @@ class SqlJournal:
         """Drop all connections."""
         self._database.close()
 
+    def schedules(self) -> SqlSchedules:
+        """What the scheduler remembers, in the same database."""
+        return SqlSchedules(self._database)
+
     def open_run(self, run: Run) -> Run:
         """See `ports.Journal`."""
         with self._database.writing() as connection:
-            connection.execute(runs.insert(), rows.run_row(run, self._clock.now()))
+            new = _insert_once(connection, run).returning(runs.c.id)
+            if connection.scalar(new, rows.run_row(run, self._clock.now())) is None:
+                raise AlreadyRun(f"the run of {run.job and run.job.name} for {run.scheduled_for} is in the journal")
             holders = _claim(connection, rows.new_target_rows(run))
             if holders and run.job is not None and run.job.group:
                 _refuse_group(connection, run.id, holders)
@@ -184,7 +191,7 @@ def _lock(connection: Connection, run_id: str) -> bool:
 def _claim(connection: Connection, wanted: list[rows.Row]) -> dict[str, str]:
     """Insert new targets, as `refused` where another open run holds the machine; return those runs by machine."""
     holders: dict[str, str] = {}
-    claim = _insert_where_free(connection).returning(targets.c.position)
+    claim = insert_unless_there(connection, targets).returning(targets.c.position)
     while wanted:
         landed = set(connection.scalars(claim, wanted))
         wanted = [row for row in wanted if row["position"] not in landed]
@@ -199,15 +206,11 @@ def _claim(connection: Connection, wanted: list[rows.Row]) -> dict[str, str]:
     return holders
 
 
-def _insert_where_free(connection: Connection) -> Insert:
-    """An insert of targets that leaves out those whose machine is held. The other engine's dialect is not loaded."""
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects import postgresql
-
-        return postgresql.insert(targets).on_conflict_do_nothing()
-    from sqlalchemy.dialects import sqlite
-
-    return sqlite.insert(targets).on_conflict_do_nothing()
+def _insert_once(connection: Connection, run: Run) -> Insert:
+    """An insert of a run, which does nothing when its job has a run for the same scheduled time already."""
+    if run.scheduled_for is None:
+        return runs.insert()
+    return insert_unless_there(connection, runs, "job_name", "scheduled_for")
 
 
 def _refused(row: rows.Row, holder: str) -> rows.Row:

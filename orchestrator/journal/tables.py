@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from orchestrator import states
-from orchestrator.model import Action, Consistency, Outcome, State, Trigger
+from orchestrator.model import Action, Consistency, Outcome, Pausable, State, Trigger
 
 
 class AnyText(TypeDecorator[str]):
@@ -80,7 +80,7 @@ class Utc(TypeDecorator[datetime]):
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def _word(name: str, enumeration: type[StrEnum]) -> Column[Any]:
+def _word(name: str, enumeration: type[StrEnum], *, primary_key: bool = False) -> Column[Any]:
     """A column for the values of `enumeration`; a CHECK lets no other in."""
     known = Enum(
         enumeration,
@@ -90,7 +90,7 @@ def _word(name: str, enumeration: type[StrEnum]) -> Column[Any]:
         length=16,
         values_callable=lambda members: [member.value for member in members],
     )
-    return Column(name, known, nullable=False)
+    return Column(name, known, nullable=False, primary_key=primary_key)
 
 
 metadata = MetaData()
@@ -109,6 +109,8 @@ runs = Table(
     _word("state", State),
     _word("consistency", Consistency),
     Column("error", AnyText),
+    Column("scheduled_for", Utc),  # the time of the schedule that it is for
+    Index("runs_scheduled_once", "job_name", "scheduled_for", unique=True),
     Index("runs_started_at", "started_at"),
     Index("runs_state", "state", "started_at"),
     Index("runs_job", "job_name", "started_at"),
@@ -165,4 +167,24 @@ snapshots = Table(
     Column("removed_at", Utc),
     ForeignKeyConstraint(["run_id", "machine"], ["targets.run_id", "targets.machine"]),
     Index("snapshots_machine", "machine", "created_at"),
+)
+
+#: Up to when it is decided, for each job, which of its times were run and which were let go.
+horizons = Table(
+    "horizons",
+    metadata,
+    Column("job_name", AnyText, primary_key=True),
+    Column("schedule", AnyText, nullable=False),  # what the job's times were then
+    Column("first", Utc, nullable=False),
+    Column("horizon", Utc, nullable=False),
+)
+
+pauses = Table(
+    "pauses",
+    metadata,
+    _word("kind", Pausable, primary_key=True),
+    Column("name", AnyText, primary_key=True),
+    Column("since", Utc, nullable=False),
+    Column("by", AnyText, nullable=False),
+    Column("reason", AnyText),
 )

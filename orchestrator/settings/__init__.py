@@ -27,6 +27,7 @@ from orchestrator.settings.tables import (
     Known,
     MachineTable,
     RetentionTable,
+    ServiceTable,
     Table,
 )
 
@@ -34,6 +35,7 @@ LARGEST_FILE = 1024 * 1024
 
 _TABLES: Mapping[object, type[Table]] = {
     "journal": JournalTable,
+    "service": ServiceTable,
     "hypervisors": HypervisorTable,
     "machines": MachineTable,
     "jobs": JobTable,
@@ -59,6 +61,10 @@ class Settings:
     machines: Mapping[str, Machine]
     #: By name, in the order of the file. Their machines are names; globs are resolved.
     jobs: Mapping[str, Job]
+    #: How many machines are worked on at once; None: no limit.
+    max_parallel: int | None
+    #: The same for those of one hypervisor, by its URI, where there is a limit.
+    hypervisors: Mapping[str, int]
 
 
 def load(path: Path, known_drivers: Collection[str]) -> Settings:
@@ -92,6 +98,8 @@ def from_document(document: dict[str, Any], source: Path, known_drivers: Collect
         journal_url=tables.journal.url,
         machines=MappingProxyType({name: _machine(name, table, tables) for name, table in tables.machines.items()}),
         jobs=MappingProxyType({name: _job(name, table) for name, table in tables.jobs.items()}),
+        max_parallel=tables.service.max_parallel,
+        hypervisors={table.uri: table.max_parallel for table in tables.hypervisors.values() if table.max_parallel},
     )
 
 
@@ -146,6 +154,6 @@ def _machine(name: str, table: MachineTable, tables: Document) -> Machine:
 def _job(name: str, table: JobTable) -> Job:
     fields = {key: getattr(table, key) for key in JobTable.model_fields}
     machines = dict.fromkeys(machine for names in table.machines for machine in names)
-    tuples = {"machines": tuple(machines), "mountpoints": tuple(table.mountpoints)}
+    tuples = {key: tuple(getattr(table, key)) for key in ("mountpoints", "blackout")}
     retention = None if table.retention is None else Retention(**table.retention.model_dump())
-    return Job(**{**fields, **tuples, "name": name, "retention": retention})
+    return Job(**{**fields, **tuples, "name": name, "machines": tuple(machines), "retention": retention})

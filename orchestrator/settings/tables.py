@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, cast
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
-from orchestrator import cron, durations
-from orchestrator.model import Job, PreFlush, Quiesce, Retention
+from orchestrator import blackout, cron, durations
+from orchestrator.model import CatchUp, Job, PreFlush, Quiesce, Retention
 from orchestrator.settings import rates
 from orchestrator.settings.problems import suggestion
 
@@ -126,6 +127,19 @@ def _schedule(text: str) -> str:
     return text
 
 
+def _timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, KeyError, OSError):  # it is unusable, unknown, or a folder of the time zone database
+        raise ValueError('must be a name of the time zone database, such as "Europe/Berlin"') from None
+    return name
+
+
+def _blackout(text: str) -> str:
+    blackout.parse(text)
+    return text
+
+
 def _duration(least: str, most: str) -> Callable[[object], float]:
     """A validator for durations between two others."""
 
@@ -173,6 +187,8 @@ Name = Annotated[str, AfterValidator(_name)]
 Count = Annotated[int, AfterValidator(_count)]
 Socket = Annotated[str, AfterValidator(_socket)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_machines)]
+#: How many machines at once; None: no limit.
+Parallel = Annotated[int, Field(ge=1)] | None
 
 
 class Table(BaseModel):
@@ -192,10 +208,19 @@ class JournalTable(Table):
     url: Annotated[str, AfterValidator(_url)] = "sqlite:////var/lib/quiesce/journal.db"
 
 
+class ServiceTable(Table):
+    """`[service]`"""
+
+    not_yet = frozenset({"listen"})
+
+    max_parallel: Parallel = None
+
+
 class HypervisorTable(Table):
     """`[hypervisors.NAME]`"""
 
     uri: Annotated[str, AfterValidator(_uri)]
+    max_parallel: Parallel = None
 
 
 class MachineTable(Table):
@@ -228,6 +253,11 @@ class JobTable(Table):
     driver: Annotated[str, AfterValidator(_driver)]
     schedule: Annotated[str, AfterValidator(_schedule)] | None = None
     every: Annotated[float, BeforeValidator(_duration("1s", "366d"))] | None = None
+    timezone: Annotated[str, AfterValidator(_timezone)] | None = None
+    jitter: Annotated[float, BeforeValidator(_duration("0s", "1d"))] = Job.jitter
+    catch_up: Annotated[CatchUp, Field(strict=False)] = Job.catch_up
+    blackout: list[Annotated[str, AfterValidator(_blackout)]] = []
+    max_parallel: Parallel = None
     quiesce: Annotated[Quiesce, Field(strict=False)] = Job.quiesce
     mountpoints: list[Annotated[str, AfterValidator(_mountpoint)]] = []
     group: bool = Job.group
@@ -248,9 +278,8 @@ class JobTable(Table):
 class Document(Table):
     """The whole file."""
 
-    not_yet = frozenset({"service"})
-
     journal: JournalTable = JournalTable()
+    service: ServiceTable = ServiceTable()
     hypervisors: dict[Name, HypervisorTable] = {}
     machines: dict[Name, MachineTable] = {}
     jobs: dict[Name, JobTable] = {}

@@ -28,7 +28,7 @@ def good(product: Product) -> Product:
         ("[machines.y]", "machines.y: no way to the agent"),
         ("[machines.vm]", "not valid TOML"),
         ("x = ", "not valid TOML"),
-        ("[service]\nlisten = []", "service: not yet"),
+        ("[service]\nlisten = []", "service.listen: not yet"),
         ('[jobs.x]\nmachines = ["vm"]\ndriver = "backup"', 'jobs.x.driver = "backup": not yet'),
         ('[jobs.x]\nmachines = ["vm"]\ndriver = "command"\nretention = {}', "jobs.x.retention = {}: give at least one"),
     ],

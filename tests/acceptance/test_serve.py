@@ -64,3 +64,41 @@ def test_a_journal_that_cannot_be_used_ends_it_at_once(product: Product) -> None
     ended = product("serve")
     assert (ended.code, ended.out) == (1, "")
     assert f"sqlite:///{product.folder}" in ended.err
+
+
+def test_it_reads_its_configuration_again_and_refuses_a_wrong_one(product: Product) -> None:
+    product.table("machines.vm", agent="unix:/nowhere")
+    product.job("vm", cut=["/bin/true"], schedule="0 0 29 2 *")
+    assert product("reload").code == 2  # there is no service yet
+    serving = product.start("serve")
+    serving.wait_said("serving")
+    product.job("vm", name="more", cut=["/bin/true"], schedule="0 0 29 2 *")
+    assert product("reload").code == 0
+    serving.wait_said("+more")
+    good = product.file.read_text()
+    product.file.write_text("nonsense")
+    assert product("reload").code == 2  # said at once, and the service is left alone
+    serving.send(signal.SIGHUP)
+    serving.wait_said("the old one goes on")
+    product.file.write_text(good)
+    second = product("serve")
+    assert second.code == 1
+    assert "there is a service already" in second.err
+    serving.send(signal.SIGTERM)
+    assert serving.wait().code == 0
+
+
+def test_what_is_paused_is_let_go(product: Product) -> None:
+    product.table("machines.vm", agent="unix:/nowhere")
+    product.job("vm", cut=["/bin/true"], every="1s")
+    paused = product("pause", "job", "job", "--reason", "the disks are being moved", "--json")
+    assert paused.document == {"kind": "job", "name": "job", "paused": True, "changed": True}
+    assert product("pause", "job", "jib").code == 2
+    [job] = product("jobs", "--next", "2", "--json").document
+    assert (job["paused"], job["reason"], len(job["next"])) == (True, "the disks are being moved", 2)
+    serving = product.start("serve")
+    serving.wait_said("the job is paused")
+    assert product("resume", "job", "job").code == 0
+    wait_for(lambda: product.states() or None, 60, "a run", poll=0.2)
+    serving.send(signal.SIGTERM)
+    assert serving.wait().code == 0

@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 
 from orchestrator import states
-from orchestrator.errors import JournalError, NotFound, Superseded
+from orchestrator.errors import AlreadyRun, JournalError, NotFound, Superseded
 from orchestrator.model import Action, Consistency, Machine, Outcome, Run, State, Step, Target, Trigger
 from orchestrator.ports import Journal
 from tests.fakes.journal import MemoryJournal
@@ -98,6 +98,20 @@ def test_a_run_that_names_a_machine_twice_or_an_id_that_is_taken_is_not_written(
 
 
 # Moving
+
+
+def test_a_scheduled_time_has_one_run_of_a_job_for_ever(journal: Journal) -> None:
+    first = journal.open_run(replace(a_run("r1", "db1"), scheduled_for=NOW))
+    assert journal.run("r1").scheduled_for == NOW
+    journal.move(first, replace(first.targets[0], state=State.FAILED), ())
+    with pytest.raises(AlreadyRun):
+        journal.open_run(replace(a_run("r2", "db1"), scheduled_for=NOW))
+    with pytest.raises(NotFound):
+        journal.run("r2")
+    journal.open_run(replace(a_run("r3", "db2", job="hourly"), scheduled_for=NOW))
+    journal.open_run(replace(a_run("r4", "db1"), scheduled_for=NOW + timedelta(microseconds=1)))
+    journal.open_run(a_run("r5", "db3"))
+    journal.open_run(a_run("r6", "db4"))
 
 
 def test_a_move_writes_the_target_its_steps_and_what_follows_for_the_run(journal: Journal) -> None:

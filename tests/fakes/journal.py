@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from orchestrator import states
 from orchestrator.clock import Clock
-from orchestrator.errors import JournalError, NotFound, Superseded
+from orchestrator.errors import AlreadyRun, JournalError, NotFound, Superseded
 from orchestrator.model import Action, Consistency, Outcome, Owner, Run, Snapshot, State, Step, Target
 
 _BEST_FIRST = list(Consistency)
@@ -28,6 +28,11 @@ class MemoryJournal:
         machines = [target.machine.name for target in run.targets]
         if run.id in self.runs or len(set(machines)) < len(machines):
             raise JournalError(f"run {run.id} is in the journal already, or names a machine twice")
+        if run.scheduled_for is not None and any(
+            (other.job and other.job.name) == (run.job and run.job.name) and other.scheduled_for == run.scheduled_for
+            for other in self.runs.values()
+        ):
+            raise AlreadyRun(f"the run for {run.scheduled_for} is in the journal")
         holders = {
             target.machine.name: holder
             for target in run.targets

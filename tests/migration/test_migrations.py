@@ -55,6 +55,17 @@ CONTENTS = {
         "INSERT INTO snapshots VALUES ('r1', 'db1', 'quiesce-r1', '{\"files\":[\"a\"]}', 'crash',"
         " '2026-03-29 01:30:00.123456+00', NULL, NULL)",
     ],
+    "0004": [
+        "INSERT INTO runs VALUES ('r1', 'nightly', NULL, 'manual', 'host/boot/1/100', '2026-03-29 01:30:00.123456+00',"
+        " NULL, 'stuck', 'crash', 'no answer', '2026-03-29 01:30:00+00')",
+        "INSERT INTO targets VALUES ('r1', 'db1', 0, '{\"name\":\"db1\"}', 'stuck', 'crash', 12.5, NULL, 'no answer')",
+        "INSERT INTO steps VALUES ('r1', 1, 'db1', 'fuse', 'done', '2026-03-29 01:30:00.123456+00', 7.25, 3.5,"
+        " '{\"count\":2}', NULL)",
+        "INSERT INTO snapshots VALUES ('r1', 'db1', 'quiesce-r1', '{\"files\":[\"a\"]}', 'crash',"
+        " '2026-03-29 01:30:00.123456+00', NULL, NULL)",
+        "INSERT INTO horizons VALUES ('nightly', '0 2 * * *', '2026-03-29 01:30:00+00', '2026-03-29 01:30:00+00')",
+        "INSERT INTO pauses VALUES ('job', 'nightly', '2026-03-29 01:30:00+00', 'root@host', NULL)",
+    ],
 }
 
 
@@ -122,7 +133,7 @@ def test_the_migrations_make_what_the_program_expects(empty_url: str, engine: En
     assert described(engine) == {}
     metadata.create_all(engine)
     assert described(engine) == migrated
-    assert migrated.keys() == {"runs", "targets", "steps", "snapshots"}
+    assert migrated.keys() == {"runs", "targets", "steps", "snapshots", "horizons", "pauses"}
 
 
 def test_the_program_knows_the_newest_revision() -> None:

@@ -1,11 +1,12 @@
 """What the processes of the simulation do: each is one command of the product, or its daemon."""
 
 from collections.abc import Callable
+from datetime import datetime
 
 from orchestrator.clock import Stop
 from orchestrator.errors import JournalUnavailable, QuiesceError, StuckUnjournaled, Superseded
-from orchestrator.model import Trigger
 from orchestrator.service import Service
+from tests.simulation.clock import wall
 from tests.simulation.reckoning import check_answer
 from tests.simulation.scheduler import Process
 from tests.simulation.world import STORM, World
@@ -45,7 +46,7 @@ def command_run(world: World, process: Process, service: Service) -> None:
     if world.chance.random() < 0.2:
         patience = world.chance.random() * 3
         world.scheduler.spawn(process, "user", stop.request, world.scheduler.now + patience)
-    _run(world, process, service, Trigger.MANUAL, stop)
+    _run(world, process, service, None, stop)
 
 
 def command_recover(world: World, process: Process, service: Service) -> None:
@@ -66,7 +67,7 @@ def daemon(world: World, process: Process, service: Service) -> None:
     _attempt(world, lambda: service.recover())
     for _ in range(world.chance.randint(1, 3)):
         when = scheduler.now + world.chance.random() * STORM * 0.5
-        scheduler.spawn(process, "job", lambda: _run(world, process, service, Trigger.SCHEDULE, Stop()), when)
+        scheduler.spawn(process, "job", lambda: _run(world, process, service, wall(scheduler), Stop()), when)
     while scheduler.now < STORM + 3 * _RECOVERY_EVERY:
         scheduler.pause(scheduler.now + _RECOVERY_EVERY)
         _attempt(world, lambda: service.recover())
@@ -82,13 +83,13 @@ def last_recovery(world: World, process: Process, service: Service) -> None:
         world.scheduler.pause(world.scheduler.now + _RECOVERY_EVERY)
 
 
-def _run(world: World, process: Process, service: Service, trigger: Trigger, stop: Stop) -> None:
+def _run(world: World, process: Process, service: Service, scheduled_for: datetime | None, stop: Stop) -> None:
     job = world.chance.choice(list(world.jobs.values()))
     machine = world.chance.choice([None, None, *job.machines])
 
     def run() -> None:
         world.laws.opened.pop(world.scheduler.thread, None)
-        done = service.run(job.name, machine=machine, trigger=trigger, stop=stop)
+        done = service.run(job.name, machine=machine, scheduled_for=scheduled_for, stop=stop)
         world.scheduler.tell(f"answered: {done.state} {done.consistency} {done.error}")
         check_answer(world.laws, done, world.guests, world.storages)
 

@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator import settings
 from orchestrator.errors import ConfigError
-from orchestrator.model import Job, Machine, PreFlush, Quiesce, Retention
+from orchestrator.model import CatchUp, Job, Machine, PreFlush, Quiesce, Retention
 from orchestrator.settings.tables import LONGEST_SOCKET, JobTable
 
 DRIVERS = ("external-snapshot", "command")
@@ -63,7 +63,7 @@ def test_what_the_example_marks_as_not_yet_is_refused_as_that(tmp_path: Path) ->
 
     lines = str(caught.value).splitlines()
     assert len(lines) == EXAMPLE.read_text().count("# not yet: ") - len(
-        ["[jobs.offsite]", "machines", "repository", "full_every", "retention", "listen"]
+        ["[jobs.offsite]", "machines", "repository", "full_every", "retention"]
     )
     assert all("not yet" in line for line in lines)
 
@@ -72,6 +72,11 @@ def test_every_key_of_a_job_arrives() -> None:
     job = the_job(
         machines=["db*"],
         every="90m",
+        timezone="Europe/Berlin",
+        jitter="10m",
+        catch_up="skip",
+        blackout=["mon-fri 08:00-18:00"],
+        max_parallel=3,
         quiesce="preferred",
         mountpoints=["/", "/srv/data"],
         group=True,
@@ -94,6 +99,11 @@ def test_every_key_of_a_job_arrives() -> None:
         machines=("db1", "db2"),
         driver="command",
         every=5400.0,
+        timezone="Europe/Berlin",
+        jitter=600.0,
+        catch_up=CatchUp.SKIP,
+        blackout=("mon-fri 08:00-18:00",),
+        max_parallel=3,
         quiesce=Quiesce.PREFERRED,
         mountpoints=("/", "/srv/data"),
         group=True,
@@ -153,6 +163,11 @@ def test_all_problems_are_told_at_once() -> None:
         ({"repository": "/r", "rate": "0MiB/s"}, 'jobs.nightly.rate = "0MiB/s": must be a rate such as "50MiB/s"'),
         ({"repository": "/r", "rate": 50}, "jobs.nightly.rate = 50: must be a rate such as"),
         ({"repository": "/r", "max_incrementals": -1}, "jobs.nightly.max_incrementals = -1: must be greater"),
+        ({"timezone": "Berlin"}, 'jobs.nightly.timezone = "Berlin": must be a name of the time zone database'),
+        ({"timezone": "Europe"}, 'jobs.nightly.timezone = "Europe": must be a name of the time zone database'),
+        ({"blackout": ["mondays"]}, 'jobs.nightly.blackout[0] = "mondays": it is not "DAYS HH:MM-HH:MM"'),
+        ({"max_parallel": 0}, "jobs.nightly.max_parallel = 0: must be greater than or equal to 1"),
+        ({"catch_up": "all"}, "jobs.nightly.catch_up = \"all\": must be 'once' or 'skip'"),
         ({"machines": ["db3"]}, 'jobs.nightly.machines[0] = "db3": there is no such machine; did you mean "db'),
         ({"machines": ["db1", "x*"]}, 'jobs.nightly.machines[1] = "x*": this glob matches no machine'),
         ({"machines": ["db1", 7]}, "jobs.nightly.machines[1] = 7: must be a machine's name, or a glob"),

@@ -10,10 +10,11 @@ from typer.testing import CliRunner, Result
 
 from orchestrator.acts import Answer, Question
 from orchestrator.cli import make_app
-from orchestrator.clock import Stop
+from orchestrator.clock import Bell, Stop
 from orchestrator.model import (
     Action,
     Checked,
+    Coming,
     Consistency,
     ExecResult,
     Filesystem,
@@ -24,6 +25,7 @@ from orchestrator.model import (
     Machine,
     Outcome,
     Owner,
+    Pausable,
     Power,
     Pruned,
     Restored,
@@ -37,6 +39,7 @@ from orchestrator.model import (
 )
 from orchestrator.ports import Observer
 from tests.backups import backup
+from tests.fakes.schedules import MemorySchedules
 
 T = TypeVar("T")
 
@@ -84,6 +87,7 @@ class Stub:
     #: What the agent answers, and how a program ends.
     value: object = None
     result: ExecResult | None = None
+    remembered: MemorySchedules = field(default_factory=MemorySchedules)
     #: What the command line asked for.
     asked: list[object] = field(default_factory=list)
 
@@ -125,8 +129,18 @@ class Stub:
     def upgrade(self, path: Path) -> tuple[str | None, str]:
         return self._answer((None, "0001"), path)
 
-    def serve(self, path: Path, stop: Stop) -> None:
+    def serve(self, path: Path, stop: Stop, hangup: Bell) -> None:
         self._answer(None, path)
+
+    def schedules(self, path: Path) -> MemorySchedules:
+        return self._answer(self.remembered, path)
+
+    def coming(self, path: Path, count: int) -> Sequence[Coming]:
+        paused = self.remembered.paused.get((Pausable.JOB, "nightly"))
+        return self._answer([Coming("nightly", (AT,) * count, paused)], path)
+
+    def reload(self, path: Path) -> int:
+        return self._answer(4711, path)
 
     def run(
         self, job: str, *, machine: str | None = None, observer: Observer | None = None, stop: Stop | None = None

@@ -65,6 +65,10 @@ STEP = {
         (["check"], ("db1",)),
         (["machines"], (Path("some.toml"),)),
         (["jobs"], (Path("some.toml"),)),
+        (["jobs", "--next", "2"], (Path("some.toml"),)),
+        (["pause", "job", "nightly"], (Path("some.toml"),)),
+        (["resume", "machine", "db1"], (Path("some.toml"),)),
+        (["reload"], (Path("some.toml"),)),
         (["serve"], (Path("some.toml"),)),
         (["db", "upgrade"], (Path("some.toml"),)),
     ],
@@ -97,6 +101,21 @@ def test_the_configuration_is_named_by_the_environment_or_is_the_system_s(monkey
         (["history"], [RUN]),
         (["recover"], [RUN]),
         (["serve"], {"stopped": True}),
+        (["reload"], {"reloading": 4711}),
+        (["pause", "job", "nightly"], {"kind": "job", "name": "nightly", "paused": True, "changed": True}),
+        (["resume", "machine", "db1"], {"kind": "machine", "name": "db1", "paused": False, "changed": False}),
+        (
+            ["jobs", "--next", "1"],
+            [
+                {
+                    "job": "nightly",
+                    "paused": False,
+                    "paused_by": None,
+                    "reason": None,
+                    "next": ["2025-01-02T03:04:05.678Z"],
+                }
+            ],
+        ),
         (["db", "upgrade"], {"from": None, "to": "0001"}),
         (
             ["check", "db1"],
@@ -122,6 +141,11 @@ def test_the_configuration_is_named_by_the_environment_or_is_the_system_s(monkey
                     "driver": "external-snapshot",
                     "schedule": "0 2 * * *",
                     "every": None,
+                    "timezone": None,
+                    "jitter": 0.0,
+                    "catch_up": "once",
+                    "blackout": [],
+                    "max_parallel": None,
                     "quiesce": "required",
                     "mountpoints": [],
                     "group": False,
@@ -182,7 +206,8 @@ def test_json_is_one_document_with_these_fields_in_this_order(arguments: list[st
         (
             ["jobs"],
             [
-                'job name=nightly machines=db1 driver=external-snapshot schedule="0 2 * * *" quiesce=required'
+                'job name=nightly machines=db1 driver=external-snapshot schedule="0 2 * * *" jitter=0.0'
+                " catch_up=once quiesce=required"
                 " group=false freeze_timeout=30.0 hold_limit=5.0 thaw_timeout=60.0 pre_flush=off"
                 " full_every=604800.0 copy_limit=86400.0"
             ],

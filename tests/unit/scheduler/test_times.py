@@ -1,30 +1,28 @@
-"""When jobs are due: cron as crontab(5) has it, and intervals that no restart puts off."""
+"""When jobs are due: cron as crontab(5) has it, once at each time however clocks are changed, and intervals."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.model import Job
-from orchestrator.scheduler import due, trigger
+from orchestrator.scheduler.times import Cron, Every
 
 NOW = datetime(2026, 7, 15, 12, 0, tzinfo=UTC)
-HOUR = timedelta(hours=1)
+ZONES = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "Africa/Casablanca"]
+MOMENTS = st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 - in UTC
+LONDON, BERLIN = ZoneInfo("Europe/London"), ZoneInfo("Europe/Berlin")
 
 
-def fires(schedule: str, first: datetime, last: datetime) -> Iterator[datetime]:
-    """The times of a schedule in local time, from `first` to before `last`."""
-    times = trigger(Job("job", ("vm",), "command", schedule=schedule))
-    previous: datetime | None = None
-    now = first.astimezone()
-    while (next_time := times.get_next_fire_time(previous, now)) is not None:
-        if next_time.replace(tzinfo=None) >= last:
-            return
-        yield next_time.replace(tzinfo=None)
-        previous = now = next_time
+def fires(schedule: str, first: datetime, last: datetime, zone: ZoneInfo = LONDON) -> Iterator[datetime]:
+    """The times of a schedule on the zone's wall clocks, from `first` to before `last`."""
+    times = Cron(schedule, zone)
+    moment = first.replace(tzinfo=zone).astimezone(UTC) - timedelta(microseconds=1)
+    while (local := (moment := times.after(moment)).astimezone(zone).replace(tzinfo=None)) < last:
+        yield local
 
 
 @dataclass(frozen=True)
@@ -107,15 +105,62 @@ def test_days_of_july_2026(schedule: str, days: list[int]) -> None:
     assert [time.day for time in found] == days
 
 
-def test_an_interval_goes_on_from_its_newest_run() -> None:
-    assert due(3600, [NOW - 5 * HOUR, NOW - HOUR / 4, NOW - 2 * HOUR], NOW) == NOW + HOUR * 3 / 4
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("30 2 * * *", ["28 02:30 +0100", "29 03:30 +0200", "30 02:30 +0200"]),
+        ("30 2,3 * * *", ["28 02:30 +0100", "28 03:30 +0100", "29 03:30 +0200", "30 02:30 +0200"]),
+        ("0 * 29 * *", ["29 00:00 +0100", "29 01:00 +0100", "29 03:00 +0200", "29 04:00 +0200"]),
+    ],
+)
+def test_when_clocks_go_forward_each_time_comes_once(schedule: str, expected: list[str]) -> None:
+    found = coming(schedule, datetime(2026, 3, 27, 23, tzinfo=UTC), len(expected))
+    assert found == expected
 
 
-@pytest.mark.parametrize("runs", [[], [NOW - 2 * HOUR], [NOW - HOUR]])
-def test_what_is_overdue_or_has_never_run_is_due_now(runs: list[datetime]) -> None:
-    assert due(3600, runs, NOW) == NOW
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("30 2 * * *", ["24 02:30 +0200", "25 02:30 +0200", "26 02:30 +0100"]),
+        ("0 * 25 * *", ["25 00:00 +0200", "25 01:00 +0200", "25 02:00 +0200", "25 02:00 +0100", "25 03:00 +0100"]),
+    ],
+)
+def test_when_clocks_go_back_each_time_comes_once_and_each_hour_too(schedule: str, expected: list[str]) -> None:
+    found = coming(schedule, datetime(2026, 10, 23, 22, tzinfo=UTC), len(expected))
+    assert found == expected
 
 
-def test_an_interval_is_kept() -> None:
-    every = trigger(Job("job", ("vm",), "command", every=90.0))
-    assert every.get_next_fire_time(NOW, NOW + timedelta(seconds=1)) == NOW + timedelta(seconds=90)
+def coming(schedule: str, moment: datetime, count: int) -> list[str]:
+    """The next times of a schedule in Berlin."""
+    times, found = Cron(schedule, BERLIN), []
+    for _ in range(count):
+        moment = times.after(moment)
+        found.append(f"{moment.astimezone(BERLIN):%d %H:%M %z}")
+    return found
+
+
+@given(
+    moment=MOMENTS,
+    zone=st.sampled_from(
+        ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "Africa/Casablanca"]
+    ),
+    hour=st.integers(0, 23),
+    minute=st.integers(0, 59),
+)
+def test_a_time_of_the_day_comes_once_on_each_day(moment: datetime, zone: str, hour: int, minute: int) -> None:
+    times, days = Cron(f"{minute} {hour} * * *", ZoneInfo(zone)), []
+    for _ in range(5):
+        following = times.after(moment)
+        assert following > moment
+        moment = following
+        days.append(moment.astimezone(ZoneInfo(zone)).date())
+    assert [day - days[0] for day in days] == [timedelta(days=number) for number in range(5)]
+
+
+@given(seconds=st.integers(1, 10**6), passed=st.integers(-100, 10**7))
+def test_an_interval_stays_on_its_grid(seconds: int, passed: int) -> None:
+    moment = NOW + timedelta(seconds=passed)
+    following = Every(seconds, NOW).after(moment)
+    assert following > moment
+    assert (following - NOW).total_seconds() % seconds == 0
+    assert following == NOW or following - moment <= timedelta(seconds=seconds)
