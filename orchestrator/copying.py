@@ -35,6 +35,7 @@ def copy_and_publish(
     except CallError as error:
         recorder.conclude(Action.PUBLISH, Outcome.FAILED, f"not begun: {error}")
         return
+    recorder.tell(Action.PUBLISH)
     with suppress(CallError), recorder.act(Action.PUBLISH) as figures:
         figures["made"] = driver.publish(plan, cut_of(recorder.steps), Deadline.after(clock, limit))
 

@@ -456,6 +456,14 @@ class Disk:
 
 
 @dataclass(frozen=True)
+class DiskCopy:
+    """An empty qcow2 file that a disk, or what has changed of it, is copied to."""
+
+    disk: Disk
+    path: str
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far something slow is."""
 

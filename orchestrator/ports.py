@@ -17,6 +17,7 @@ from orchestrator.model import (
     Backup,
     Cut,
     Disk,
+    DiskCopy,
     ExecResult,
     Filesystem,
     Finding,
@@ -172,6 +173,66 @@ class QuiescingHypervisor(Protocol):
         reach the guest.
         """
         ...
+
+
+class Copies(Protocol):
+    """Copies of a running machine's disks, and the checkpoints that tell what has changed since an earlier one.
+
+    A checkpoint is a name under which the hypervisor notes, from a copy's beginning on, what the guest writes. Several
+    go on side by side; each costs memory until it is forgotten.
+    """
+
+    def definition(self, deadline: Deadline) -> str | None:
+        """What another machine like this one is defined by: the domain's XML; None without libvirt."""
+        ...
+
+    def changed(self, checkpoint: str, disks: Sequence[Disk], deadline: Deadline) -> int:
+        """How many bytes of these disks have changed since then. Raises Rejected, with the reason, if nobody knows."""
+        ...
+
+    def open(self, checkpoint: str, since: str | None, copies: Sequence[DiskCopy], deadline: Deadline) -> None:
+        """Let the hypervisor open the files and make ready the checkpoint, as far as it can beforehand. Idempotent."""
+        ...
+
+    def begin(
+        self, checkpoint: str, since: str | None, copies: Sequence[DiskCopy], rate: int | None, deadline: Deadline
+    ) -> None:
+        """Begin to copy all disks as they are now, or only what has changed since the checkpoint `since`, and to note
+        under `checkpoint` what changes from now on: at once, all or none. This is the cut; nothing here is slow.
+
+        `rate` is the most bytes per second of all copies together.
+        """
+        ...
+
+    def progress(self, copies: Sequence[DiskCopy], rate: int | None, deadline: Deadline) -> Progress:
+        """How far the copies are, and divide the rate among those that go on.
+
+        Raises Rejected when one has failed, or nobody knows of it any more.
+        """
+        ...
+
+    def end(self, copies: Sequence[DiskCopy], deadline: Deadline) -> None:
+        """Afterwards nothing is copied to these files, and the hypervisor lets go of them. A machine that it had paused
+        because a file could not be written runs on. Idempotent.
+
+        Raises OutcomeUnknown while a beginning that was left behind may still come.
+        """
+        ...
+
+    def forget(self, checkpoint: str, disks: Sequence[Disk], deadline: Deadline) -> None:
+        """Afterwards nothing is noted under that name. Idempotent."""
+        ...
+
+    def leave(self, checkpoint: str, deadline: Deadline) -> None:
+        """Go on noting under that name, in a way that is in nobody's way."""
+        ...
+
+
+@runtime_checkable
+class CopyingHypervisor(Protocol):
+    """What a hypervisor has besides when it can copy the disks of a running machine."""
+
+    copies: Copies
 
 
 class Repository(Protocol):

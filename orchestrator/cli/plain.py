@@ -14,7 +14,21 @@ from orchestrator.acts import Answer
 from orchestrator.cli import documents
 from orchestrator.cli.escape import escape
 from orchestrator.cli.streams import Stream
-from orchestrator.model import Checked, Coming, ExecResult, Health, Job, Machine, Pausable, Pruned, Restored, Run, Step
+from orchestrator.model import (
+    Action,
+    Checked,
+    Coming,
+    ExecResult,
+    Health,
+    Job,
+    Machine,
+    Outcome,
+    Pausable,
+    Pruned,
+    Restored,
+    Run,
+    Step,
+)
 
 _ABSENT: tuple[object, ...] = (None, (), [], {})
 _BARE = re.compile(r'[^\s"=]+')
@@ -25,11 +39,13 @@ class Plain:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
+        #: How far each machine's long step was when it was last shown.
+        self._percent: dict[tuple[str, Action], Any] = {}
 
     @contextmanager
     def following(self) -> Iterator[Callable[[Step], None]]:
-        """Each step as it is made."""
-        yield self._step
+        """Each step as it is made, and of one that takes long each percent."""
+        yield self._follow
 
     def ended(self, run: Run) -> None:
         """How a run ended whose steps were followed."""
@@ -108,6 +124,12 @@ class Plain:
 
     def failed(self, error: Mapping[str, str]) -> None:
         """Nothing: the text is on standard error."""
+
+    def _follow(self, step: Step) -> None:
+        percent = step.figures.get("percent") if step.outcome is Outcome.INTENT else None
+        before, self._percent[step.machine, step.action] = self._percent.get((step.machine, step.action)), percent
+        if percent is None or percent != before:
+            self._step(step)
 
     def _step(self, step: Step) -> None:
         document = documents.step(step)

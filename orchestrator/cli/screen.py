@@ -7,6 +7,7 @@ are taken for anything but text.
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TextIO, cast
 
 from rich import box
@@ -21,7 +22,6 @@ from orchestrator.cli import documents
 from orchestrator.cli.escape import escape
 from orchestrator.cli.streams import Stream
 from orchestrator.model import (
-    Action,
     Checked,
     Coming,
     ExecResult,
@@ -59,18 +59,18 @@ class Screen:
     @contextmanager
     def following(self) -> Iterator[Callable[[Step], None]]:
         """A line for each step that ended, and below them what is being done now."""
-        now: dict[str, Action] = {}
+        now: dict[str, str] = {}
         spinner = Spinner("line")
         live = Live(spinner, console=self._console, transient=True, redirect_stdout=False, redirect_stderr=False)
 
         def show(step: Step) -> None:
             live.start()  # once; a service that runs for weeks without a step draws nothing
             if step.outcome is Outcome.INTENT:
-                now[step.machine] = step.action
+                now[step.machine] = f"{step.action}{_how_far(step.figures)}"
             else:
                 now.pop(step.machine, None)
                 self._console.print(_step_line(step))
-            doing = ", ".join(f"{machine} {action}" for machine, action in now.items())
+            doing = ", ".join(f"{machine} {what}" for machine, what in now.items())
             spinner.update(text=Text(escape(doing, limit=self._console.width - 4)))
 
         try:
@@ -252,6 +252,15 @@ def _step_line(step: Step) -> Text:
     took = _milliseconds(step.duration_ms)
     more = escape(step.error or _pairs(step.figures))
     return Text.assemble(f"{escape(step.machine)} {step.action} ", (step.outcome, style), f" {took} {more}")
+
+
+def _how_far(figures: Mapping[str, object]) -> str:
+    """How far something is that takes long, or nothing."""
+    percent, rate, left = (figures.get(key) for key in ("percent", "bytes_per_second", "seconds_left"))
+    if not isinstance(percent, int) or not isinstance(rate, int):
+        return ""
+    remaining = f", {timedelta(seconds=left)} left" if isinstance(left, int) else ""
+    return f" {percent} % at {rate / (1 << 20):.1f} MiB/s{remaining}"
 
 
 def _state(state: State) -> Text:

@@ -1,4 +1,4 @@
-"""libvirt's XML: a domain's disks are read (libvirt.org/formatdomain), a snapshot is written (formatsnapshot)."""
+"""libvirt's XML: a domain's disks are read (libvirt.org/formatdomain), snapshots and backups are written."""
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,9 @@ def layers(domain_xml: str) -> frozenset[str]:
 
 
 def snapshot_xml(name: str, overlays: Sequence[Overlay], domain_xml: str) -> str:
-    """The snapshot that puts `overlays` on their disks. All other disks are named and left out: libvirt would choose.
+    """The snapshot that puts `overlays` on their disks (formatsnapshot).
+
+    All other disks are named and left out, or libvirt would choose.
 
     Raises Rejected when a writable disk has no overlay: it came after the snapshot was planned.
     """
@@ -105,6 +107,11 @@ def _remove(element: ET.Element, path: str) -> None:
 def _set_text(element: ET.Element, tag: str, text: str) -> None:
     child = element.find(tag)
     (ET.SubElement(element, tag) if child is None else child).text = text
+
+
+def disks(domain_xml: str) -> tuple[tuple[str, bool], ...]:
+    """Every disk of a domain, and whether a snapshot or a backup must contain it."""
+    return tuple((_target(disk), _is_written(disk)) for disk in _disks(domain_xml))
 
 
 def _disks(domain_xml: str) -> Iterator[ET.Element]:

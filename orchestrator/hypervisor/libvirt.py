@@ -13,6 +13,7 @@ from orchestrator.clock import Clock, Deadline
 from orchestrator.errors import CallError, CommandDisabled, OutcomeUnknown, Rejected, Unreachable
 from orchestrator.hypervisor.connection import LibvirtConnection
 from orchestrator.hypervisor.domain_xml import layers, snapshot_xml, writable_disks
+from orchestrator.hypervisor.libvirt_copies import LibvirtCopies, is_busy
 from orchestrator.model import Disk, Overlay, Power
 
 T = TypeVar("T")
@@ -49,6 +50,7 @@ class LibvirtDomain:
         """`uri` is libvirt's (libvirt.org/uri.html), `domain` the domain's name there."""
         self._connection = LibvirtConnection(uri, clock)
         self._name = domain
+        self.copies = LibvirtCopies(self._call)
         address = urlsplit(uri)
         #: What a `+ext` command connects to, nobody can tell.
         self.local = not address.hostname and not address.scheme.endswith("+ext")
@@ -126,7 +128,7 @@ class LibvirtDomain:
         """
 
         def look(domain: libvirt.virDomain) -> bool:
-            busy = domain.isActive() and _is_busy(domain)  # before the disks: a cut that ends between the two is seen
+            busy = domain.isActive() and is_busy(domain)  # before the disks: a cut that ends between the two is seen
             used = layers(domain.XMLDesc())
             if any(overlay.path in used for overlay in overlays):
                 return True
@@ -186,10 +188,3 @@ class LibvirtDomain:
             disabled = _AGENT_COMMAND_NOT_FOUND.search(passed_on["description"])
             return CommandDisabled(text) if disabled else Rejected(text)
         return Unreachable(text) if _AGENT_NOT_CONNECTED.search(text) else OutcomeUnknown(text)
-
-
-def _is_busy(domain: libvirt.virDomain) -> bool:
-    """Whether libvirt works on a running domain: a job of several steps, or one command that QEMU has not answered."""
-    job, *_ = domain.jobInfo()
-    control, *_ = domain.controlInfo()
-    return bool(job != libvirt.VIR_DOMAIN_JOB_NONE or control != libvirt.VIR_DOMAIN_CONTROL_OK)

@@ -3,13 +3,15 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from qemu.qmp import ExecuteError, QMPClient
 
 from orchestrator.clock import Deadline
 from orchestrator.errors import OutcomeUnknown, Rejected, Unreachable
+
+T = TypeVar("T")
 
 #: Seconds to say goodbye to a monitor; after that its connection is just closed.
 FAREWELL_LIMIT = 1.0
@@ -47,6 +49,14 @@ class Monitor:
             raise
         finally:
             self._busy.release()
+
+    def ask(self, command: str, meaning: Callable[[Any], T], deadline: Deadline, **arguments: object) -> T:
+        """What `meaning` makes of a reply; one that does not fit its command is an error, not a value."""
+        reply = self.execute(command, arguments, deadline)
+        try:
+            return meaning(reply)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise OutcomeUnknown(f"the reply to {command} does not fit it: {type(error).__name__}: {error}") from error
 
     def close(self) -> None:
         """Let go of the monitor, so that QEMU serves its next client. Waits for a call that is on its way."""

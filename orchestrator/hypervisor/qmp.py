@@ -3,19 +3,18 @@
 Commands and replies: qapi/block-core.json, qapi/migration.json, qapi/run-state.json and qapi/transaction.json in QEMU.
 """
 
-import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from orchestrator.clock import Deadline
-from orchestrator.errors import OutcomeUnknown, Rejected
+from orchestrator.errors import Rejected
 from orchestrator.hypervisor.monitor import Monitor
-from orchestrator.model import NAME_PREFIX, Disk, Overlay, Power
-
-T = TypeVar("T")
+from orchestrator.hypervisor.names import node_name
+from orchestrator.hypervisor.qmp_copies import BareCopies
+from orchestrator.model import Disk, Overlay, Power
 
 #: Values of `MigrationStatus` with which no migration is under way; a value that we do not know is one that is.
 _NO_MIGRATION = ("none", "completed", "failed", "cancelled")
@@ -36,11 +35,12 @@ class BareMachine:
     def __init__(self, socket: str) -> None:
         """`socket` is the path of the monitor's unix socket."""
         self._monitor = Monitor(socket)
+        self.copies = BareCopies(self._monitor)
 
     def power(self, deadline: Deadline) -> Power:
         """What the machine is doing, by `query-status` and `query-migrate`."""
-        status = self._ask("query-status", lambda reply: str(reply["status"]), deadline)
-        migration = self._ask("query-migrate", lambda reply: str(reply.get("status", "none")), deadline)
+        status = self._monitor.ask("query-status", lambda reply: str(reply["status"]), deadline)
+        migration = self._monitor.ask("query-migrate", lambda reply: str(reply.get("status", "none")), deadline)
         if migration not in _NO_MIGRATION:
             return Power.MIGRATING
         # Whatever else there is (io-error, internal-error, prelaunch, ...), its processors stand still.
@@ -51,7 +51,9 @@ class BareMachine:
 
         Raises Rejected for one that is not a file with an absolute path.
         """
-        return self._ask("query-block", lambda reply: tuple(_disk(block) for block in _writable(reply)), deadline)
+        return self._monitor.ask(
+            "query-block", lambda reply: tuple(_disk(block) for block in _writable(reply)), deadline
+        )
 
     def open_overlays(self, overlays: Sequence[Overlay], deadline: Deadline) -> None:
         """Let QEMU open the overlay files (`blockdev-add`), so that the cut itself opens nothing.
@@ -59,7 +61,7 @@ class BareMachine:
         An overlay is opened without its backing file (`backing: null`), as `blockdev-snapshot` demands, and is cached
         like the disk that it will stand on. Raises Rejected when that disk has changed since it was planned.
         """
-        modes = self._ask("query-block", _write_modes, deadline)
+        modes = self._monitor.ask("query-block", _write_modes, deadline)
         opened = self._nodes(deadline)
         for overlay in overlays:
             if _node(overlay) in opened:
@@ -78,7 +80,9 @@ class BareMachine:
 
     def has_snapshot(self, name: str, overlays: Sequence[Overlay], deadline: Deadline) -> bool:
         """Whether a disk stands on one of the overlays now, be it the top of its chain or below."""
-        used = self._ask("query-block", lambda reply: {path for block in reply for path in _chain(block)}, deadline)
+        used = self._monitor.ask(
+            "query-block", lambda reply: {path for block in reply for path in _chain(block)}, deadline
+        )
         return any(overlay.path in used for overlay in overlays)
 
     def close_overlays(self, overlays: Sequence[Overlay], deadline: Deadline) -> None:
@@ -96,20 +100,11 @@ class BareMachine:
         def names(reply: Any) -> frozenset[str]:
             return frozenset(str(node["node-name"]) for node in reply)
 
-        return self._ask("query-named-block-nodes", names, deadline, flat=True)
-
-    def _ask(self, command: str, meaning: Callable[[Any], T], deadline: Deadline, **arguments: object) -> T:
-        """What `meaning` makes of a reply; one that does not fit its command is an error, not a value."""
-        reply = self._monitor.execute(command, arguments, deadline)
-        try:
-            return meaning(reply)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise OutcomeUnknown(f"the reply to {command} does not fit it: {type(error).__name__}: {error}") from error
+        return self._monitor.ask("query-named-block-nodes", names, deadline, flat=True)
 
 
 def _node(overlay: Overlay) -> str:
-    """The node name of an overlay: the same in every process, and within QEMU's limit of 31 characters."""
-    return NAME_PREFIX + hashlib.sha256(overlay.path.encode()).hexdigest()[:16]
+    return node_name(overlay.path)
 
 
 def _options(overlay: Overlay, mode: dict[str, Any]) -> dict[str, Any]:

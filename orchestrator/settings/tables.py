@@ -114,8 +114,6 @@ def _machines(entry: object, info: ValidationInfo) -> tuple[str, ...]:
 def _driver(name: str, info: ValidationInfo) -> str:
     if name in _known(info).drivers:
         return name
-    if name == "backup":
-        raise ValueError("not yet: this version does not have it")
     raise ValueError(f"there is no such driver; {suggestion(name, _known(info).drivers)}")
 
 

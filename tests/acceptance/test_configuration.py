@@ -29,7 +29,7 @@ def good(product: Product) -> Product:
         ("[machines.vm]", "not valid TOML"),
         ("x = ", "not valid TOML"),
         ("[service]\nlisten = []", "service.listen: not yet"),
-        ('[jobs.x]\nmachines = ["vm"]\ndriver = "backup"', 'jobs.x.driver = "backup": not yet'),
+        ('[jobs.x]\nmachines = ["vm"]\ndriver = "backup"', 'jobs.x: driver = "backup" needs a repository'),
         ('[jobs.x]\nmachines = ["vm"]\ndriver = "command"\nretention = {}', "jobs.x.retention = {}: give at least one"),
     ],
 )

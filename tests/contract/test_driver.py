@@ -1,11 +1,12 @@
-"""What every Driver promises: the operator's programs, and external snapshots of real guests.
+"""What every Driver promises: the operator's programs, and external snapshots and backups of real guests.
 
 Each test may be read as a life of a run; `again` is what recovery does, in another process, with the journaled plan.
 """
 
 import json
+import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from orchestrator.drivers import find
 from orchestrator.errors import Rejected
 from orchestrator.hypervisor.libvirt import LibvirtDomain
 from orchestrator.hypervisor.qmp import BareMachine
-from orchestrator.model import Machine
-from orchestrator.ports import Driver, DriverContext, Hypervisor, Plan
-from tests.lab import Guest
+from orchestrator.model import Consistency, Cut, Machine, Proof
+from orchestrator.ports import CopyingDriver, Driver, DriverContext, Hypervisor, Plan
+from orchestrator.repository import FolderRepository
+from tests.lab import Guest, wait_for
 
 pytest_plugins = ["tests.lab.fixtures"]
 
@@ -69,6 +71,38 @@ class Scripts(Subject):
         return set(self._folder.iterdir()) - {Path(self._program), self._folder / "cuts"}
 
 
+class Backups(Subject):
+    """The driver `backup` on a guest of the lab, with a repository of its own."""
+
+    def __init__(self, guest: Guest, hypervisor: Hypervisor, folder: Path) -> None:
+        self._guest = guest
+        self._hypervisor = hypervisor
+        self._folder = folder
+        self._before = self._in_qemu()
+
+    def driver(self, run_id: str) -> Driver:
+        repository = FolderRepository(self._folder / "repository", self._folder / "state")
+        machine = Machine(self._guest.name)
+        return find("backup")(
+            DriverContext(machine, "nightly", run_id, {}, self._hypervisor, SystemClock(), repository=repository)
+        )
+
+    def state(self) -> Any:
+        return sorted(path for path in self._folder.glob(f"repository/{self._guest.name}/[!.]*"))
+
+    def leftovers(self) -> set[Path]:
+        """What is staged, and what QEMU has open, does, or notes for another backup than the newest."""
+        kept = {f"quiesce-{path.name}" for path in self.state()[-1:]}
+        staged = set(self._folder.glob(f"repository/{self._guest.name}/.*"))
+        return staged | {Path(name) for name in self._in_qemu() - self._before - kept}
+
+    def _in_qemu(self) -> set[str]:
+        nodes = self._guest.monitor("query-named-block-nodes", {"flat": True})
+        jobs = {job["device"] for job in self._guest.monitor("query-block-jobs")}
+        bitmaps = {bitmap["name"] for node in nodes for bitmap in node.get("dirty-bitmaps", [])}
+        return jobs | bitmaps | {node["node-name"] for node in nodes}
+
+
 class Snapshots(Subject):
     """The driver `external-snapshot` on a guest of the lab."""
 
@@ -109,9 +143,34 @@ def libvirt(request: pytest.FixtureRequest) -> Iterator[Subject]:
     hypervisor.close()
 
 
-@pytest.fixture(
-    params=["scripts", pytest.param("bare", marks=pytest.mark.real), pytest.param("libvirt", marks=pytest.mark.real)]
-)
+@pytest.fixture
+def bare_backups(request: pytest.FixtureRequest, readable: Path) -> Iterator[Subject]:
+    guest = request.getfixturevalue("bare_guest")
+    hypervisor = BareMachine(str(guest.qmp_socket))
+    yield Backups(guest, hypervisor, readable)
+    hypervisor.close()
+
+
+@pytest.fixture
+def libvirt_backups(request: pytest.FixtureRequest, readable: Path) -> Iterator[Subject]:
+    guest = request.getfixturevalue("libvirt_guest")
+    hypervisor = LibvirtDomain(guest.uri, guest.name, SystemClock())
+    yield Backups(guest, hypervisor, readable)
+    hypervisor.close()
+
+
+@pytest.fixture
+def readable() -> Iterator[Path]:
+    """A folder that QEMU can reach, whatever user it runs as."""
+    with tempfile.TemporaryDirectory(prefix="qrepo-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
+REAL = ("bare", "libvirt", "bare_backups", "libvirt_backups")
+
+
+@pytest.fixture(params=["scripts", *(pytest.param(name, marks=pytest.mark.real) for name in REAL)])
 def subject(request: pytest.FixtureRequest) -> Subject:
     made: Subject = request.getfixturevalue(request.param)
     return made
@@ -127,6 +186,16 @@ def journaled(plan: Plan) -> Plan:
     return document
 
 
+def cut(driver: Driver, plan: Plan) -> Mapping[str, Any]:
+    """The cut, and all that it only began."""
+    made = driver.cut(plan, soon())
+    if isinstance(driver, CopyingDriver):
+        wait_for(lambda: driver.copied(plan, soon()).ended, 60, "the end of the copy")
+        now = SystemClock().now()
+        made = driver.publish(plan, Cut(now, Consistency.FILESYSTEM, Proof(frozen=2, thawed=2)), soon())
+    return made
+
+
 def test_a_run_from_plan_to_cut(subject: Subject) -> None:
     driver, before = subject.driver("c1"), subject.state()
     plan = driver.plan("quiesce-c1", soon())
@@ -134,7 +203,7 @@ def test_a_run_from_plan_to_cut(subject: Subject) -> None:
     driver.prepare(plan, soon())
     assert subject.state() == before
     assert driver.happened(plan, soon()) is None
-    made = driver.cut(plan, soon())
+    made = cut(driver, plan)
     assert subject.state() != before
     json.dumps(dict(made))
     again = driver.happened(plan, soon())
@@ -149,7 +218,7 @@ def test_a_second_run_finds_a_machine_that_was_cut_before(subject: Subject) -> N
         driver = subject.driver(run)
         plan = driver.plan(f"quiesce-{run}", soon())
         driver.prepare(plan, soon())
-        driver.cut(plan, soon())
+        cut(driver, plan)
         states.append(subject.state())
         driver.close()
     assert len({str(state) for state in states}) == 4
@@ -176,7 +245,7 @@ def test_a_cut_is_found_by_another_process_and_not_removed(subject: Subject) -> 
     driver = subject.driver("f1")
     plan = driver.plan("quiesce-f1", soon())
     driver.prepare(plan, soon())
-    driver.cut(plan, soon())
+    cut(driver, plan)
     after = subject.state()
     again = subject.driver("f1")
     assert again.happened(journaled(plan), soon()) is not None
@@ -194,7 +263,7 @@ def test_a_cut_below_a_later_one_is_found_and_not_removed(subject: Subject) -> N
         driver = subject.driver(run)
         plans.append(driver.plan(f"quiesce-{run}", soon()))
         driver.prepare(plans[-1], soon())
-        driver.cut(plans[-1], soon())
+        cut(driver, plans[-1])
     after, files = subject.state(), subject.leftovers()
     again = subject.driver("b1")
     assert again.happened(journaled(plans[0]), soon()) is not None

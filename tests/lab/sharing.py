@@ -22,6 +22,9 @@ def bring_to_rest(guest: Guest) -> None:
     guest.kill_agent()
     for mount in guest.frozen_mounts():
         guest.thaw_by_hand(mount)
+    for node in guest.monitor("query-named-block-nodes", {"flat": True}):
+        for bitmap in node.get("dirty-bitmaps", []):
+            guest.monitor("block-dirty-bitmap-remove", {"node": node["node-name"], "name": bitmap["name"]})
     guest.shell("rm -rf /run/qga /etc/qemu/* /data/records /data/dirty /data/stallmeter")
     if guest.spec.start_agent and guest.spec.channels:
         guest.start_agent()
