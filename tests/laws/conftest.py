@@ -46,7 +46,7 @@ class World:
 
     def service(self, **changes: Any) -> Service:
         """The service with one job, `nightly`, over all machines."""
-        job = Job("nightly", tuple(self.machines), driver="memory", hold_limit=2, thaw_timeout=5, freeze_timeout=2)
+        job = Job("nightly", tuple(self.machines), driver="memory", hold_limit=5, thaw_timeout=5, freeze_timeout=5)
         return Service(
             machines=self.machines,
             jobs={"nightly": replace(job, **changes)},
@@ -76,8 +76,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """An empty world, in which nobody waits as long as for a real guest."""
-    monkeypatch.setattr("orchestrator.transaction._PREFLIGHT", 1.0)
+    """An empty world, in which a thaw is tried again sooner than on a real guest."""
     monkeypatch.setattr("orchestrator.thawing._ONE_TRY", 0.5)
     monkeypatch.setattr("orchestrator.agent.session.Session.linger", 0.3)
     monkeypatch.setattr("orchestrator.thawing._LOOK", 0.05)
@@ -89,3 +88,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 def guest(world: World) -> FakeAgent:
     """The machine `vm` of the world."""
     return world.add_guest("vm")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent that does not answer the pre-flight is given up soon: only for tests in which none answers."""
+    monkeypatch.setattr("orchestrator.transaction._PREFLIGHT", 3.0)

@@ -11,6 +11,7 @@ from tests.laws.conftest import World
 FREEZE, STATUS = "guest-fsfreeze-freeze", "guest-fsfreeze-status"
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("group", [True, False])
 def test_an_agent_that_goes_mute_before_the_freeze(world: World, group: bool) -> None:
     good, mute = world.add_guest("good"), world.add_guest("mute")
@@ -24,6 +25,7 @@ def test_an_agent_that_goes_mute_before_the_freeze(world: World, group: bool) ->
     assert not good.frozen
 
 
+@pytest.mark.usefixtures("impatient")
 def test_an_agent_that_goes_mute_before_a_freeze_that_is_required(world: World, guest: FakeAgent) -> None:
     guest.faults[STATUS].extend([faults.Fault(), *[faults.swallowed()] * 100])
     run = world.service().run("nightly")

@@ -308,6 +308,7 @@ def test_a_foreign_freeze_is_refused_and_left_alone(world: World, guest: FakeAge
     assert world.storages["vm"].calls == []
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(("quiesce", "code"), [(Quiesce.REQUIRED, 1), (Quiesce.PREFERRED, 4), (Quiesce.OFF, 0)])
 def test_without_an_agent_the_policy_decides(world: World, guest: FakeAgent, quiesce: Quiesce, code: int) -> None:
     world.machines["vm"] = Machine("vm", agent="/nowhere/qga.sock")

@@ -48,6 +48,7 @@ def test_it_has_a_minute_to_freeze_and_is_held_for_nine_seconds(world: World, wi
     assert guarded(world, freeze_timeout=90, hold_limit=2) == [(90, False), (2, True)]
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("trouble", [None, faults.error("no"), faults.answer({"id": ["mswindows"]}), faults.answer({})])
 def test_any_other_guest_has_the_limits_of_its_job(
     world: World, guest: FakeAgent, trouble: faults.Fault | None
