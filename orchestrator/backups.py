@@ -1,15 +1,19 @@
 """What users do with backups: look whether they are whole, and bring them back. No running guest is touched.
 
-Nothing here needs the journal, the guest, or the host that the backup was made on: the repository is enough.
+Neither the journal nor the guest is needed, nor the host that a backup was made on: the repository is enough.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
-from orchestrator.errors import CallError, ConfigError, NotFound, Rejected, RepositoryError
+from orchestrator.clock import Clock
+from orchestrator.errors import CallError, ConfigError, NotFound, Rejected, RepositoryError, Untrusted
+from orchestrator.examining import Examiner, Found, trust
 from orchestrator.model import (
+    Action,
     Backup,
     Checked,
     Finding,
@@ -19,29 +23,15 @@ from orchestrator.model import (
     Restored,
     RestoredDisk,
     StoredDisk,
+    Verified,
+    Verify,
     Wanted,
 )
-from orchestrator.ports import Domains, Images, Repository
+from orchestrator.ports import Domains, Images, Journal, Observer, Repository
+from orchestrator.recorder import Recorder
 
 #: Where a domain is defined whose machine the configuration does not know.
 _LOCAL = "qemu:///system"
-
-
-@dataclass(frozen=True)
-class Found:
-    """A backup and where it is kept."""
-
-    repository: Repository
-    backup: Backup
-
-    @property
-    def chain(self) -> tuple[Backup, ...]:
-        """The backup after all that it stands on. Raises RepositoryError when it cannot be used."""
-        return self.repository.chain(self.backup.machine, self.backup.run_id)
-
-    def files(self, disk: StoredDisk) -> list[Path]:
-        """The files that hold one disk, the full one first."""
-        return [self.repository.folder(each) / disk.file for each in self.chain]
 
 
 class Backups:
@@ -54,10 +44,17 @@ class Backups:
         machines: Mapping[str, Machine],
         images: Images,
         domains: Callable[[str], Domains],
+        examiner: Examiner,
+        journal: Callable[[], Journal] | None,
+        clock: Clock,
     ) -> None:
-        """`machines` are those of the configuration; `domains` makes those of a libvirt from its URI."""
+        """`machines` are those of the configuration; `domains` makes those of a libvirt from its URI.
+
+        The journal is opened by who writes to it. None: there is no configuration, and so no history.
+        """
         self._repositories, self._machines = repositories, machines
-        self._images, self._domains = images, domains
+        self._images, self._domains, self._examiner = images, domains, examiner
+        self._journal, self._clock = journal, clock
 
     def check(self) -> tuple[Checked, ...]:
         """Read everything in all repositories, and say what is wrong. One that cannot be read is a finding, too."""
@@ -93,6 +90,49 @@ class Backups:
         self._images.flatten({Path(d.path): found.files(s) for d, s in zip(disks, stored, strict=True)}, form)
         uuid = None if define is None else self._define(found.backup, define, disks)
         return Restored(found.backup, str(found.repository.path), disks, define, uuid)
+
+    def verify(self, wanted: Wanted, verify: Verify, observer: Observer | None = None) -> Verified:
+        """Examine a backup, and write into the history of its run what was found.
+
+        Raises NotFound and ConfigError, JournalError before the backup is read, CallError when it cannot be examined.
+        """
+        found = self.find(wanted)
+        recorder = Recorder(found.backup.machine, self._clock, observer)
+        recorder.intend(Action.EXAMINE, verify=verify)
+        not_journaled = self._record(found.backup.run_id, recorder)
+        try:
+            return replace(self._examined(found, verify, recorder), not_journaled=not_journaled)
+        finally:
+            self._record(found.backup.run_id, recorder)
+
+    def examine(self, machine: str, run_id: str, verify: Verify) -> Mapping[str, Any]:
+        """Examine what a run has just published, and return what its history shall say of it; see `ports.Examine`."""
+        found = self.find(Wanted(run_id, machine))
+        verified = self._examiner.examine(found, verify, self._uri(found.backup))
+        trust(verified)
+        return _figures(verified)
+
+    def _examined(self, found: Found, verify: Verify, recorder: Recorder) -> Verified:
+        """Examine a backup, and write down what was found."""
+        verified: Verified | None = None
+        with suppress(Untrusted), recorder.act(Action.EXAMINE, verify=verify) as figures:
+            verified = self._examiner.examine(found, verify, self._uri(found.backup))
+            figures |= _figures(verified)
+            trust(verified)
+        assert verified is not None
+        return verified
+
+    def _record(self, run_id: str, recorder: Recorder) -> str | None:
+        """Add the new steps to the history of a run, or say why it has none."""
+        if self._journal is None:
+            return "no configuration was read, so there is no history to write to"
+        journal, steps = self._journal(), recorder.unjournaled()
+        try:
+            journal.record(journal.run(run_id), steps)
+        except NotFound:
+            return f"the journal has no run {run_id}"
+        recorder.journaled(steps)
+        return None
 
     def find(self, wanted: Wanted) -> Found:
         """The one backup that is meant. Raises NotFound, ConfigError when several are, RepositoryError."""
@@ -152,6 +192,13 @@ class Backups:
         return (machine and machine.hypervisor) or _LOCAL
 
 
+def _figures(verified: Verified) -> Mapping[str, Any]:
+    return {
+        "filesystems": [asdict(filesystem) for filesystem in verified.filesystems],
+        "boot_seconds": verified.boot_seconds,
+    }
+
+
 def _findings(repository: Repository) -> Iterator[Finding]:
     try:
         yield from repository.check()
@@ -172,9 +219,7 @@ def _chosen(backup: Backup, disk: str | None) -> tuple[StoredDisk, ...]:
 
 
 def _refuse_damaged(found: Found, disks: Sequence[StoredDisk]) -> None:
-    names = {disk.name for disk in disks}
-    damages = [text for backup in found.chain for text in found.repository.damaged(backup, names)]
-    if damages:
+    if damages := found.damages(disks):
         raise RepositoryError(f"the backup {found.backup.run_id} is damaged: {'; '.join(damages)}")
 
 

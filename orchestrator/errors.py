@@ -22,7 +22,8 @@
           +-- Rejected          the other side answered with an error
           |    +-- CommandDisabled  it does not know the command, or not now: it was not carried out
           |    +-- RepositoryError  a repository cannot be read or written; the backups in it are as they were
-          |         +-- RepositoryAway  it is not there: most likely its file system is not mounted
+          |    |    +-- Untrusted    a backup is there, and is not what it should be
+          |    |    +-- RepositoryAway  it is not there: most likely its file system is not mounted
           +-- OutcomeUnknown    sent, and no trustworthy answer came: it may or may not have taken effect
 
 A caller that needs to know *whether something happened* catches the three kinds of `CallError`; that
@@ -133,6 +134,12 @@ class RepositoryError(Rejected):
     """A repository of backups cannot be read or written. No backup became visible, and none was harmed."""
 
     advice = "Check the repository's free space and permissions. Earlier backups are as they were."
+
+
+class Untrusted(RepositoryError):
+    """A backup was examined and is not what it should be. It is still there."""
+
+    advice = "Do not rely on this backup: look at an earlier one, and at what made this one so."
 
 
 class RepositoryAway(RepositoryError):

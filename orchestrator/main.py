@@ -6,8 +6,9 @@ Rooms are imported where they are needed: `quiesce history` should not wait for 
 import gc
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO, cast
 
@@ -17,8 +18,9 @@ from orchestrator.bench import Bench, Entries
 from orchestrator.cli import make_app
 from orchestrator.cli.streams import Stream
 from orchestrator.clock import Bell, Stop, SystemClock
+from orchestrator.examining import Examiner
 from orchestrator.model import Coming, Machine
-from orchestrator.ports import Schedules
+from orchestrator.ports import Journal, Schedules
 from orchestrator.service import Service
 from orchestrator.settings import Settings, load
 from orchestrator.slots import Slots
@@ -88,11 +90,13 @@ class Wiring:
         )
 
     def backups(self, path: Path, repository: Path | None) -> Backups:
+        from orchestrator.connections import RealConnections
         from orchestrator.hypervisor.domains import LibvirtDomains
         from orchestrator.images import QemuImages
         from orchestrator.repository import FolderRepository
 
         clock = SystemClock()
+        journal: Callable[[], Journal] | None = None
         if repository is not None:
             machines: Mapping[str, Machine] = {}
             repositories = [FolderRepository(repository.absolute(), None)]
@@ -102,11 +106,16 @@ class Wiring:
             memory = _state_folder(settings.journal_url) / "repositories"
             folders = dict.fromkeys(job.repository for job in settings.jobs.values() if job.repository is not None)
             repositories = [FolderRepository(Path(folder), memory) for folder in folders]
+            journal = cache(partial(self._journal, settings))
+        images, domains = QemuImages(clock), partial(LibvirtDomains, clock=clock)
         return Backups(
             repositories=repositories,
             machines=machines,
-            images=QemuImages(clock),
-            domains=lambda uri: LibvirtDomains(uri, clock),
+            images=images,
+            domains=domains,
+            examiner=Examiner(images, domains, RealConnections(clock).agent, clock),
+            journal=journal,
+            clock=clock,
         )
 
     def bench(self, path: Path) -> Bench:

@@ -610,6 +610,47 @@ class Restored:
     uuid: str | None = None
 
 
+class Verify(StrEnum):
+    """How a backup is examined: each way does what those before it do, too."""
+
+    CHECKSUM = "checksum"  # its files are what was written, and whole as images
+    FILESYSTEM = "filesystem"  # its file systems are clean, and were at rest at the cut
+    BOOT = "boot"  # it boots, and the guest's agent answers
+
+
+@dataclass(frozen=True)
+class ExaminedFilesystem:
+    """What the host's tools say of one file system in a backup, as the guest would find it after a power cut."""
+
+    disk: str
+    #: Where it begins on the disk, in bytes.
+    offset: int
+    #: Its type as blkid names it, or what else is there: `swap`, `LVM2_member`.
+    type: str
+    #: Whether its checker found nothing wrong; None when it was not checked.
+    clean: bool | None = None
+    #: Whether its journal held something that was not in its place yet; None when that cannot be told.
+    needs_recovery: bool | None = None
+    #: What is wrong, or why it was not checked.
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What an examination of a backup found."""
+
+    backup: Backup
+    repository: str
+    verify: Verify
+    filesystems: tuple[ExaminedFilesystem, ...]
+    #: Why the backup is not to be trusted. Empty: it is.
+    problems: tuple[str, ...]
+    #: Seconds until the guest's agent answered.
+    boot_seconds: float | None = None
+    #: Why the history does not have this.
+    not_journaled: str | None = None
+
+
 @dataclass(frozen=True)
 class Health:
     """Whether a machine could be quiesced now: the pre-flight as a report."""

@@ -18,6 +18,7 @@ from orchestrator.model import (
     Cut,
     Disk,
     DiskCopy,
+    ExaminedFilesystem,
     ExecResult,
     Filesystem,
     Finding,
@@ -323,6 +324,17 @@ class Images(Protocol):
         """What `qemu-img check` finds wrong with one image."""
         ...
 
+    def serving(self, chains: Mapping[str, Sequence[Path]]) -> AbstractContextManager[Mapping[str, Path]]:
+        """Within the `with`, each disk is served by NBD at its unix socket, also to be written. That is thrown away.
+
+        The first client that connects is served, and no other.
+        """
+        ...
+
+    def filesystems(self, disk: str, chain: Sequence[Path]) -> tuple[ExaminedFilesystem, ...]:
+        """Examine every file system on a disk, be it the whole of it or in a partition, on a copy of its own."""
+        ...
+
 
 class Domains(Protocol):
     """The domains of a libvirt, as places for what a backup holds. All raise CallError."""
@@ -335,6 +347,15 @@ class Domains(Protocol):
         """Define a new domain as `domain_xml` has it, but with these disks, and return its UUID. It is not started.
 
         It has a name, a UUID and MAC addresses of its own, so that it can stand beside the one that was backed up.
+        """
+        ...
+
+    def booting(self, name: str, domain_xml: str, disks: Mapping[str, Path]) -> AbstractContextManager[None]:
+        """Within the `with`, a domain by that name runs, from disks that are served by NBD at unix sockets.
+
+        It is what `domain_xml` describes, without network, host devices, media and lines to the outside but the agent's
+        channel. libvirt ends it with us, whatever ends us, and keeps nothing of it. Raises Rejected when it has no
+        such channel.
         """
         ...
 

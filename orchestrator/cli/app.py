@@ -45,6 +45,7 @@ def make_app(wire: Wire) -> typer.Typer:
     database.command()(upgrade)
     app.add_typer(database, name="db")
     app.command()(backups.restore)
+    app.command()(backups.verify)
     repositories = typer.Typer(help="The repositories of backups.", no_args_is_help=True, rich_markup_mode=None)
     repositories.callback()(lambda: None)  # one command alone would swallow its name
     repositories.command("check")(backups.check_repositories)

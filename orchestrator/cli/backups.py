@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.cli import failures
+from orchestrator.cli.interrupt import ending
 from orchestrator.cli.session import Json, session
 from orchestrator.errors import ConfigError
-from orchestrator.model import ImageFormat, Wanted
+from orchestrator.model import ImageFormat, Verify, Wanted
 
 Run = Annotated[str | None, typer.Argument(help="The run's id, or its unambiguous beginning.")]
 Machine = Annotated[str | None, typer.Option(metavar="MACHINE", help="Which machine, when the run has several.")]
@@ -42,7 +44,30 @@ def restore(
         if (run is None) is (at is None):
             raise ConfigError("say which backup: RUN, or --at TIME with --machine MACHINE")
         backups = here.wire.backups(here.config, repository)
-        here.output.restored(backups.restore(wanted, to, disk=disk, form=form, force=force, define=define))
+        with ending():
+            restored = backups.restore(wanted, to, disk=disk, form=form, force=force, define=define)
+        here.output.restored(restored)
+
+
+def verify(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(help="The run's id, or its unambiguous beginning.")],
+    machine: Machine = None,
+    boot: Annotated[
+        bool, typer.Option("--boot", help="Start a throwaway copy too, without network, until its agent answers.")
+    ] = False,
+    repository: RepositoryFolder = None,
+    json: Json = False,
+) -> None:
+    """Examine a backup: its sums, images and file systems. Exits with 1 when it is not to be trusted."""
+    with session(context, as_json=json) as here:
+        backups = here.wire.backups(here.config, repository)
+        how = Verify.BOOT if boot else Verify.FILESYSTEM
+        with ending(), here.output.following() as show:
+            verified = backups.verify(Wanted(run, machine), how, show)
+        here.output.verified(verified)
+        here.tell(failures.distrust(verified))
+        here.exit_code = 1 if verified.problems else 0
 
 
 def check_repositories(context: typer.Context, repository: RepositoryFolder = None, json: Json = False) -> None:

@@ -5,7 +5,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.acts import Answer
-from orchestrator.model import Checked, Coming, ExecResult, Health, Job, Machine, Pruned, Restored, Run, Step, Target
+from orchestrator.model import (
+    Checked,
+    Coming,
+    ExecResult,
+    Health,
+    Job,
+    Machine,
+    Pruned,
+    Restored,
+    Run,
+    Step,
+    Target,
+    Verified,
+)
 
 Document = dict[str, Any]
 
@@ -134,6 +147,23 @@ def coming(coming: Coming) -> Document:
         "paused_by": coming.pause and coming.pause.by,
         "reason": coming.pause and coming.pause.reason,
         "next": [timestamp(each) for each in coming.times],
+    }
+
+
+def verified(verified: Verified) -> Document:
+    """What an examination of a backup found."""
+    backup = verified.backup
+    return {
+        "run": backup.run_id,
+        "machine": backup.machine,
+        "cut_at": timestamp(backup.cut_at),
+        "consistency": backup.consistency,
+        "repository": verified.repository,
+        "verify": verified.verify,
+        "trusted": not verified.problems,
+        "problems": list(verified.problems),
+        "filesystems": [dataclasses.asdict(filesystem) for filesystem in verified.filesystems],
+        "boot_seconds": verified.boot_seconds and round(verified.boot_seconds, 3),
     }
 
 

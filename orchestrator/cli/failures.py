@@ -5,8 +5,8 @@ what to do next. And the exit code for it.
 from collections.abc import Iterable, Iterator
 
 from orchestrator.cli.escape import escape
-from orchestrator.errors import ConfigError, NotFound, QuiesceError, Refused, StuckUnjournaled
-from orchestrator.model import Action, Pruned, Run, State, Target, Trigger
+from orchestrator.errors import ConfigError, NotFound, QuiesceError, Refused, StuckUnjournaled, Untrusted
+from orchestrator.model import Action, Pruned, Run, State, Target, Trigger, Verified
 
 _NEXT = {
     State.STUCK: "`quiesce thaw {machine}`; without success, `fsfreeze -u` on the guest's console, or reset the guest.",
@@ -45,6 +45,17 @@ def not_pruned(pruned: Iterable[Pruned]) -> Iterator[str]:
             name, machine = escape(each.snapshot.run.snapshot_name), escape(each.snapshot.machine.name)
             what = escape(each.error, 2000).rstrip(".")
             yield f"NOT REMOVED {name} of {machine}: {what}. Next: put it right and run `quiesce prune`."
+
+
+def distrust(verified: Verified) -> Iterator[str]:
+    """A line for each reason not to trust a backup, and what to do then; or why the history does not have it."""
+    machine, run = escape(verified.backup.machine), escape(verified.backup.run_id)
+    for problem in verified.problems:
+        yield f"NOT TRUSTED {machine} of {run}: {escape(problem, 2000)}"
+    if verified.problems:
+        yield f"quiesce: {Untrusted.advice}"
+    if verified.not_journaled is not None:
+        yield f"quiesce: not in the history: {escape(verified.not_journaled)}"
 
 
 def lines_of(error: QuiesceError) -> list[str]:

@@ -1,4 +1,4 @@
-"""Signals while guests may be frozen: a wish to stop is passed on, and the work is never abandoned.
+"""Signals. While guests may be frozen, a wish to stop is passed on, and the work is never abandoned.
 
 The work runs on a thread of its own. The main thread only reads from a pipe into which Python's low-level handler
 writes each signal (`signal.set_wakeup_fd`), so that nothing is done inside a handler and nothing is interrupted.
@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from orchestrator.clock import Bell, Stop, SystemClock, Task
+from orchestrator.errors import QuiesceError
 
 T = TypeVar("T")
 
@@ -55,6 +56,25 @@ def interruptible(work: Callable[[Stop], T], note: Callable[[str], None], hangup
         finally:
             task.join()
     return task.result()
+
+
+@contextmanager
+def ending() -> Iterator[None]:
+    """Within the `with`, each signal that asks to stop ends the work where it is: no guest waits for anything.
+
+    What the work cleans up when it fails is cleaned up. Raises QuiesceError then.
+    """
+    before = {number: signal.getsignal(number) for number in _STOPPING}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise QuiesceError("ended by its user") from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _pass_on(stop: Stop, note: Callable[[str], None]) -> None:

@@ -9,7 +9,20 @@ from orchestrator.acts import Answer
 from orchestrator.cli import documents
 from orchestrator.cli.plain import Plain
 from orchestrator.cli.streams import Stream
-from orchestrator.model import Checked, Coming, ExecResult, Health, Job, Machine, Pausable, Pruned, Restored, Run, Step
+from orchestrator.model import (
+    Checked,
+    Coming,
+    ExecResult,
+    Health,
+    Job,
+    Machine,
+    Pausable,
+    Pruned,
+    Restored,
+    Run,
+    Step,
+    Verified,
+)
 
 
 class Output(Protocol):
@@ -48,6 +61,8 @@ class Output(Protocol):
     def executed(self, run: Run, result: ExecResult) -> None:
         """How a program in a guest ended, and what it wrote on its standard output."""
         ...
+
+    def verified(self, verified: Verified) -> None: ...
 
     def upgraded(self, before: str | None, after: str) -> None:
         """The journal's revision before and after."""
@@ -127,6 +142,9 @@ class Json:
 
     def executed(self, run: Run, result: ExecResult) -> None:
         self._write(documents.executed(run, result))
+
+    def verified(self, verified: Verified) -> None:
+        self._write(documents.verified(verified))
 
     def upgraded(self, before: str | None, after: str) -> None:
         self._write({"from": before, "to": after})

@@ -28,6 +28,7 @@ from orchestrator.model import (
     Restored,
     Run,
     Step,
+    Verified,
 )
 
 _ABSENT: tuple[object, ...] = (None, (), [], {})
@@ -105,6 +106,14 @@ class Plain:
     def executed(self, run: Run, result: ExecResult) -> None:
         """The program's output alone: it may be piped on."""
         self._stream.pass_on(result.output)
+
+    def verified(self, verified: Verified) -> None:
+        document = documents.verified(verified)
+        self._line("verified", document, skip={"filesystems", "problems"})
+        for filesystem in document["filesystems"]:
+            self._line("filesystem", filesystem)
+        for problem in document["problems"]:
+            self._line("problem", {"text": problem})
 
     def upgraded(self, before: str | None, after: str) -> None:
         self._line("journal", {"from": before, "to": after})

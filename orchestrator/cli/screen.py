@@ -36,6 +36,7 @@ from orchestrator.model import (
     Run,
     State,
     Step,
+    Verified,
 )
 
 _STATES = {
@@ -198,6 +199,17 @@ class Screen:
     def executed(self, run: Run, result: ExecResult) -> None:
         """The program's output alone."""
         self._stream.pass_on(result.output)
+
+    def verified(self, verified: Verified) -> None:
+        backup = verified.backup
+        trust = Text("not to be trusted", "bold red") if verified.problems else Text("as it should be", "green")
+        self._console.print(Text.assemble(f"{escape(backup.machine)} of {escape(backup.run_id)}: ", trust))
+        if verified.filesystems:
+            names = {True: "clean", False: "DAMAGED", None: "not checked"}
+            rows = ((f"{each.disk} at {each.offset}", each.type, names[each.clean]) for each in verified.filesystems)
+            self._table(("where", "file system", ""), rows)
+        if verified.boot_seconds is not None:
+            self._console.print(Text(f"it boots: the agent answered after {verified.boot_seconds:.0f} s"))
 
     def upgraded(self, before: str | None, after: str) -> None:
         self._console.print(Text(f"journal: {escape(before or 'empty')} -> {escape(after)}"))

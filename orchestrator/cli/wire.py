@@ -18,6 +18,8 @@ from orchestrator.model import (
     Restored,
     Run,
     State,
+    Verified,
+    Verify,
     Wanted,
 )
 from orchestrator.ports import Observer, Schedules
@@ -78,6 +80,8 @@ class Backups(Protocol):
         force: bool = False,
         define: str | None = None,
     ) -> Restored: ...
+
+    def verify(self, wanted: Wanted, verify: Verify, observer: Observer | None = None) -> Verified: ...
 
 
 class Asking(Protocol):

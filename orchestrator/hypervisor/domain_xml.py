@@ -1,14 +1,19 @@
 """libvirt's XML: a domain's disks are read (libvirt.org/formatdomain), snapshots and backups are written."""
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from orchestrator.errors import Rejected
-from orchestrator.model import Overlay, RestoredDisk
+from orchestrator.model import ImageFormat, Overlay, RestoredDisk
 
 #: Device types that a snapshot leaves out: what they hold is not the machine's.
 _MEDIA = ("cdrom", "floppy")
+#: Devices by which a domain reaches more than its own disks, or is reached.
+_OUTSIDE = ("interface", "hostdev", "redirdev", "filesystem", "graphics", "shmem", "smartcard", "vsock")
+#: The channel by which libvirt reaches an agent.
+_AGENT = "org.qemu.guest_agent.0"
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,47 @@ def copy_of(domain_xml: str, name: str, disks: Sequence[RestoredDisk]) -> str:
     if wanted:
         raise Rejected(f"the domain in the backup has no disk {', '.join(wanted)}")
     return ET.tostring(domain, encoding="unicode")
+
+
+def throwaway(domain_xml: str, name: str, disks: Mapping[str, Path], firmware: Path) -> str:
+    """A domain like that one, whose disks are served by NBD at unix sockets, and which reaches nothing else.
+
+    `firmware` is a file for its firmware's variables. Raises Rejected when its agent could not be asked.
+    """
+    places = [RestoredDisk(disk, str(socket), ImageFormat.RAW) for disk, socket in disks.items()]
+    domain = ET.fromstring(copy_of(domain_xml, name, places))  # noqa: S314 - we wrote it
+    for element in domain.iterfind("devices/disk"):
+        socket = disks.get(_target(element))
+        if socket is not None:
+            element.set("type", "network")
+            _remove(element, "source")
+            source = ET.SubElement(element, "source", protocol="nbd")
+            ET.SubElement(source, "host", transport="unix", socket=str(socket))
+        elif element.get("device") in _MEDIA:
+            _remove(element, "source")
+    for tag in _OUTSIDE:
+        _remove(domain, f"devices/{tag}")
+    for line in ("serial", "console", "parallel"):
+        for element in domain.iterfind(f"devices/{line}"):
+            element.set("type", "null")
+            for tag in ("source", "log", "protocol"):
+                _remove(element, tag)
+    for variables in domain.iterfind("os/nvram"):
+        variables.text = str(firmware)
+    _keep_agent(domain)
+    return ET.tostring(domain, encoding="unicode")
+
+
+def _keep_agent(domain: ET.Element) -> None:
+    """Leave no channel but libvirt's to the agent, at a socket that libvirt chooses."""
+    for devices in domain.iterfind("devices"):
+        for channel in devices.findall("channel"):
+            target = channel.find("target")
+            if target is None or target.get("name") != _AGENT:
+                devices.remove(channel)
+            _remove(channel, "source")
+    if domain.find("devices/channel") is None:
+        raise Rejected(f"the domain in the backup has no channel {_AGENT}, so nobody can tell whether it is up")
 
 
 def _stand_on(element: ET.Element, disk: RestoredDisk) -> None:

@@ -15,3 +15,9 @@ def name_of(chain: Sequence[Path]) -> str:
     for path in chain:
         below = {"driver": "qcow2", "file": {"driver": "file", "filename": str(path)}, "backing": below}
     return f"json:{json.dumps(below)}"
+
+
+def part_of(raw: Path, offset: int, size: int) -> str:
+    """QEMU's name for a part of a raw file, in bytes."""
+    file = {"driver": "file", "filename": str(raw)}
+    return f"json:{json.dumps({'driver': 'raw', 'offset': offset, 'size': size, 'file': file})}"

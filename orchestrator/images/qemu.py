@@ -1,18 +1,20 @@
 """What qemu-img does with the images of a backup."""
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from orchestrator.clock import Clock, Deadline
+from orchestrator.clock import Clock
 from orchestrator.errors import Rejected
+from orchestrator.images import filesystems
 from orchestrator.images.chain import name_of
-from orchestrator.model import ImageFormat
-from orchestrator.programs import Ended, run
+from orchestrator.images.tools import Tools
+from orchestrator.model import ExaminedFilesystem, ImageFormat
 
-#: Seconds for one program. Nobody waits for longer than that to be told that a disk is lost.
-_LONGEST = 7 * 86400.0
+#: Where copies of disks go that are thrown away. Not /tmp, which may be in memory. TMPDIR names another place.
+_SCRATCH = "/var/tmp"  # noqa: S108 - a folder of our own is made in it
 #: Exit statuses of `qemu-img check`: nothing found, and clusters that nothing uses, which waste space and harm nobody.
 _HARMLESS = (0, 3)
 #: Lines of a report that are told: a damaged image has thousands.
@@ -23,7 +25,7 @@ class QemuImages:
     """Keeps the promises of `ports.Images`."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        self._tools = Tools(clock)
 
     def flatten(self, files: Mapping[Path, Sequence[Path]], form: ImageFormat) -> None:
         asides = {target: target.with_name(f".{target.name}.partial") for target in files}
@@ -42,11 +44,27 @@ class QemuImages:
                     aside.unlink()
 
     def problems(self, image: Path) -> tuple[str, ...]:
-        ended = self._run("qemu-img", "check", "-q", name_of([image]))
+        ended = self._tools.run("qemu-img", "check", "-q", name_of([image]))
         if ended.status in _HARMLESS:
             return ()
         last = " ".join(ended.output.replace(name_of([image]), str(image)).split("\n")[-_LAST_LINES:])
         return (f"{image}: qemu-img check ended with {ended.status}: {last}",)
+
+    @contextmanager
+    def serving(self, chains: Mapping[str, Sequence[Path]]) -> Iterator[Mapping[str, Path]]:
+        with _scratch() as folder, ExitStack() as servers:
+            folder.chmod(0o711)  # QEMU is another user
+            sockets = {disk: folder / f"disk{number}" for number, disk in enumerate(chains)}
+            for disk, chain in chains.items():
+                server = ["qemu-nbd", "--snapshot", "--cache=unsafe", "--socket", str(sockets[disk]), name_of(chain)]
+                servers.enter_context(self._tools.running(*server, until=sockets[disk]))
+            yield sockets
+
+    def filesystems(self, disk: str, chain: Sequence[Path]) -> tuple[ExaminedFilesystem, ...]:
+        with _scratch() as folder:
+            raw = folder / "raw"
+            self._convert(chain, raw, ImageFormat.RAW)
+            return tuple(filesystems.examine(disk, raw, self._tools))
 
     def _convert(self, chain: Sequence[Path], to: Path, form: ImageFormat) -> None:
         """Write a chain's contents into one file, and flush it."""
@@ -54,15 +72,20 @@ class QemuImages:
         to.chmod(0o600)
         # qemu-img leaves the mode of a file alone, and leaves out what is zero (-S 4k, its default).
         name = name_of(chain)
-        ended = self._run("qemu-img", "convert", "-q", "-O", form, name, str(to))
+        ended = self._tools.run("qemu-img", "convert", "-q", "-O", form, name, str(to))
         if ended.status != 0:
             raise Rejected(f"cannot write {to}: {ended.output.replace(name, str(chain[-1]))}")
         _flush(to)
 
-    def _run(self, *arguments: str) -> Ended:
-        """Run a program that ends with us: one that is left behind would go on writing for hours."""
-        guarded = ["setpriv", "--pdeathsig", "KILL", "--", *arguments]
-        return run(guarded, Deadline.after(self._clock, _LONGEST))
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder for what is thrown away."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="quiesce-", dir=os.environ.get("TMPDIR", _SCRATCH)) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise Rejected(f"cannot examine a backup: {error.filename}: {error.strerror}") from error
 
 
 def _flush(path: Path) -> None:

@@ -1,9 +1,11 @@
 """The domains of a libvirt, in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from orchestrator.errors import Rejected
-from orchestrator.hypervisor.domain_xml import copy_of
+from orchestrator.hypervisor.domain_xml import copy_of, throwaway
 from orchestrator.model import RestoredDisk
 
 
@@ -26,6 +28,12 @@ class FakeDomains:
             raise self.error
         self.defined[name] = copy_of(domain_xml, name, disks)
         return f"uuid of {name}"
+
+    @contextmanager
+    def booting(self, name: str, domain_xml: str, disks: Mapping[str, Path]) -> Iterator[None]:
+        self.defined[name] = throwaway(domain_xml, name, disks, Path("/firmware"))
+        yield
+        del self.defined[name]
 
     def close(self) -> None:
         """Nothing to release."""

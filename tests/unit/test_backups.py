@@ -5,17 +5,34 @@ import os
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from orchestrator.backups import Backups
 from orchestrator.clock import SystemClock
-from orchestrator.errors import ConfigError, NotFound, Rejected, RepositoryAway, RepositoryError
+from orchestrator.errors import ConfigError, NotFound, Rejected, RepositoryAway, RepositoryError, Untrusted
+from orchestrator.examining import Examiner
 from orchestrator.images import QemuImages
-from orchestrator.model import Flaw, ImageFormat, Machine, RestoredDisk, Wanted
+from orchestrator.model import (
+    Action,
+    Flaw,
+    ImageFormat,
+    Machine,
+    Outcome,
+    Owner,
+    RestoredDisk,
+    Run,
+    State,
+    Target,
+    Trigger,
+    Verify,
+    Wanted,
+)
 from orchestrator.repository import FolderRepository
 from tests.backups import MORNING, backup, publish, publish_images, repository
 from tests.fakes.domains import FakeDomains
+from tests.fakes.journal import MemoryJournal
 
 RAW = ImageFormat.RAW
 MIB = 1 << 20
@@ -31,12 +48,24 @@ def domains() -> FakeDomains:
     return FakeDomains("db1")
 
 
-def over(*repositories: FolderRepository, domains: FakeDomains | None = None) -> Backups:
+def over(
+    *repositories: FolderRepository, domains: FakeDomains | None = None, journal: MemoryJournal | None = None
+) -> Backups:
     """The use cases over these repositories, of which the configuration knows the machine `db1`."""
-    machines = {"db1": Machine("db1", hypervisor="test:///default", domain="db1")}
-    found = {"test:///default": domains or FakeDomains()}
+    clock, found = SystemClock(), domains or FakeDomains()
+    images = QemuImages(clock)
+
+    def no_agent(machine: Machine) -> NoReturn:
+        raise AssertionError(f"{machine} is not asked")
+
     return Backups(
-        repositories=repositories, machines=machines, images=QemuImages(SystemClock()), domains=found.__getitem__
+        repositories=repositories,
+        machines={"db1": Machine("db1", hypervisor="test:///default", domain="db1")},
+        images=images,
+        domains=lambda uri: {"test:///default": found}[uri],
+        examiner=Examiner(images, lambda uri: found, no_agent, clock),
+        journal=None if journal is None else lambda: journal,
+        clock=clock,
     )
 
 
@@ -245,3 +274,71 @@ def test_all_repositories_are_checked_also_when_one_is_away(tmp_path: Path) -> N
 
     assert (first.repository, [each.flaw for each in first.findings]) == (str(away.path), [Flaw.AWAY])
     assert (second.repository, [each.flaw for each in second.findings]) == (str(here.path), [Flaw.STRAY])
+
+
+def recorded(journal: MemoryJournal, run_id: str) -> list[tuple[Action, Outcome]]:
+    return [(step.action, step.outcome) for step in journal.runs[run_id].steps]
+
+
+@pytest.fixture
+def journal() -> MemoryJournal:
+    """A journal in which the run `run-1` has ended."""
+    journal = MemoryJournal(SystemClock())
+    target = Target(Machine("db1", agent="/qga"), State.DONE)
+    journal.open_run(Run("run-1", None, Trigger.MANUAL, Owner("host", "boot", 1, 1), MORNING, (target,)))
+    return journal
+
+
+def test_an_examination_is_written_into_the_history(here: FolderRepository, journal: MemoryJournal) -> None:
+    publish_images(here, backup("run-1"))
+
+    verified = over(here, journal=journal).verify(Wanted("run-1"), Verify.CHECKSUM)
+
+    assert (verified.problems, verified.not_journaled) == ((), None)
+    assert recorded(journal, "run-1") == [(Action.EXAMINE, Outcome.INTENT), (Action.EXAMINE, Outcome.DONE)]
+    assert journal.runs["run-1"].steps[0].figures == {"verify": "checksum"}
+
+
+def test_what_is_wrong_is_written_into_the_history(here: FolderRepository, journal: MemoryJournal) -> None:
+    saved = publish_images(here, backup("run-1"))
+    (here.folder(saved) / "vda.qcow2").unlink()
+
+    verified = over(here, journal=journal).verify(Wanted("run-1"), Verify.CHECKSUM)
+
+    assert verified.problems
+    assert recorded(journal, "run-1") == [(Action.EXAMINE, Outcome.INTENT), (Action.EXAMINE, Outcome.FAILED)]
+    error = journal.runs["run-1"].steps[1].error
+    assert error is not None
+    assert "is not to be trusted" in error
+
+
+def test_an_examination_that_cannot_be_made_is_not_one_that_found_nothing(
+    here: FolderRepository, journal: MemoryJournal
+) -> None:
+    publish_images(here, dataclasses.replace(backup("run-1"), domain_xml=None))
+
+    with pytest.raises(RepositoryError, match="cannot be booted"):
+        over(here, journal=journal).verify(Wanted("run-1"), Verify.BOOT)
+    assert recorded(journal, "run-1") == [(Action.EXAMINE, Outcome.INTENT), (Action.EXAMINE, Outcome.FAILED)]
+
+
+def test_a_backup_whose_run_no_journal_knows_is_examined_all_the_same(
+    here: FolderRepository, journal: MemoryJournal
+) -> None:
+    publish_images(here, backup("run-9"))
+
+    assert over(here, journal=journal).verify(Wanted("run-9"), Verify.CHECKSUM).not_journaled == (
+        "the journal has no run run-9"
+    )
+    assert over(here).verify(Wanted("run-9"), Verify.CHECKSUM).not_journaled == (
+        "no configuration was read, so there is no history to write to"
+    )
+
+
+def test_a_run_examines_what_it_has_published(here: FolderRepository) -> None:
+    saved = publish_images(here, backup("run-1"))
+
+    assert over(here).examine("db1", "run-1", Verify.CHECKSUM) == {"filesystems": [], "boot_seconds": None}
+    (here.folder(saved) / "vda.qcow2").unlink()
+    with pytest.raises(Untrusted, match="run-1 is not to be trusted"):
+        over(here).examine("db1", "run-1", Verify.CHECKSUM)

@@ -16,6 +16,7 @@ from orchestrator.model import (
     Checked,
     Coming,
     Consistency,
+    ExaminedFilesystem,
     ExecResult,
     Filesystem,
     FreezeStatus,
@@ -35,6 +36,8 @@ from orchestrator.model import (
     Step,
     Target,
     Trigger,
+    Verified,
+    Verify,
     Wanted,
 )
 from orchestrator.ports import Observer
@@ -65,6 +68,10 @@ RESTORED = Restored(
     backup("20250102-030405-abcdef"), "/backups", (RestoredDisk("vda", "/to/vda.raw", ImageFormat.RAW),), "db2", "uuid"
 )
 
+VERIFIED = Verified(
+    RESTORED.backup, "/backups", Verify.FILESYSTEM, (ExaminedFilesystem("vda", 1048576, "ext4", True, False),), ()
+)
+
 
 def ended(state: State, error: str | None, *steps: Step) -> Run:
     """The run, ended otherwise."""
@@ -80,6 +87,7 @@ class Stub:
     reports: Mapping[str, Health] = field(default_factory=lambda: {"db1": READY})
     checked: tuple[Checked, ...] = (Checked("/backups", ()),)
     restored: Restored = RESTORED
+    verified: Verified = VERIFIED
     error: Exception | None = None
     machines: Mapping[str, Machine] = field(default_factory=lambda: {"db1": DB1})
     jobs: Mapping[str, Job] = field(default_factory=lambda: {"nightly": NIGHTLY})
@@ -211,6 +219,10 @@ class StubBackups:
     ) -> Restored:
         self._stub.asked.append((wanted, to, disk, form, force, define))
         return self._stub.restored
+
+    def verify(self, wanted: Wanted, verify: Verify, observer: Observer | None = None) -> Verified:
+        self._stub.asked.append((wanted, verify))
+        return self._stub.verified
 
 
 def quiesce(stub: Stub, *arguments: str) -> Result:

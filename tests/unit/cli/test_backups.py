@@ -1,14 +1,15 @@
 """The commands for backups: what they ask for, what they show, and how they end."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from orchestrator.errors import RepositoryAway
-from orchestrator.model import Checked, Finding, Flaw, ImageFormat, Wanted
-from tests.unit.cli.stub import Stub, quiesce
+from orchestrator.model import Checked, Finding, Flaw, ImageFormat, Verify, Wanted
+from tests.unit.cli.stub import VERIFIED, Stub, quiesce
 
 DAMAGED = Checked("/backups", (Finding(Flaw.DAMAGE, "db1/r/vda.qcow2", "its sum is \x1b[31mwrong", "db1", "r"),))
 
@@ -120,4 +121,39 @@ def test_a_repository_that_is_away_ends_with_1() -> None:
     assert ended.stderr.splitlines() == [
         "quiesce: /backups is no repository",
         "quiesce: Mount the repository's file system and try again. Nothing was written.",
+    ]
+
+
+@pytest.mark.parametrize(("words", "way"), [([], Verify.FILESYSTEM), (["--boot"], Verify.BOOT)])
+def test_verify_asks_for_what_the_command_line_says(words: list[str], way: Verify) -> None:
+    stub = Stub()
+
+    assert quiesce(stub, "verify", "2025", "--machine", "db1", *words).exit_code == 0
+    assert stub.asked == [(Path("some.toml"),), (Wanted("2025", "db1"), way)]
+
+
+def test_a_backup_that_is_to_be_trusted() -> None:
+    ended = quiesce(Stub(), "verify", "2025", "--json")
+
+    assert (ended.exit_code, ended.stderr) == (0, "")
+    document = json.loads(ended.stdout)
+    assert (document["trusted"], document["problems"], document["verify"]) == (True, [], "filesystem")
+    assert document["filesystems"] == [
+        {"disk": "vda", "offset": 1048576, "type": "ext4", "clean": True, "needs_recovery": False, "text": None}
+    ]
+    lines = quiesce(Stub(), "verify", "2025").stdout.splitlines()
+    assert lines[1] == "filesystem disk=vda offset=1048576 type=ext4 clean=true needs_recovery=false"
+
+
+def test_a_backup_that_is_not_to_be_trusted_ends_with_1_and_says_what_to_do() -> None:
+    verified = replace(VERIFIED, problems=("vda is \x1b[31mdamaged",), not_journaled="the journal has no run x")
+
+    ended = quiesce(Stub(verified=verified), "verify", "2025")
+
+    assert ended.exit_code == 1
+    assert "trusted=false" in ended.stdout
+    assert ended.stderr.splitlines() == [
+        "NOT TRUSTED db1 of 20250102-030405-abcdef: vda is \\x1b[31mdamaged",
+        "quiesce: Do not rely on this backup: look at an earlier one, and at what made this one so.",
+        "quiesce: not in the history: the journal has no run x",
     ]

@@ -12,7 +12,7 @@ from orchestrator.cli.escape import escape
 from orchestrator.cli.screen import Screen
 from orchestrator.cli.streams import Stream
 from orchestrator.model import Checked, Filesystem, Finding, Flaw, Outcome, State
-from tests.unit.cli.stub import FREEZE, READY, RESTORED, Stub, ended, quiesce
+from tests.unit.cli.stub import FREEZE, READY, RESTORED, VERIFIED, Stub, ended, quiesce
 
 #: Rewrites the title, turns the direction, forges a line and a field, uses markup, and is no valid text.
 HOSTILE = '\x1b]0;owned\x07\u202egnp\n\rrun state=done\\" state=done [red]x[/red] \x00\x9b2J\ud800 :bomb:'
@@ -101,12 +101,14 @@ def test_nothing_hostile_reaches_a_terminal(monkeypatch: pytest.MonkeyPatch) -> 
     screen.runs([run])
     screen.checked([Checked(HOSTILE, (Finding(Flaw.STRAY, HOSTILE, HOSTILE),))])
     screen.restored(replace(RESTORED, backup=replace(RESTORED.backup, machine=HOSTILE), domain=HOSTILE))
+    filesystem = replace(VERIFIED.filesystems[0], disk=HOSTILE, type=HOSTILE)
+    screen.verified(replace(VERIFIED, backup=replace(RESTORED.backup, machine=HOSTILE), filesystems=(filesystem,)))
     screen.health([replace(READY, filesystems=(Filesystem(HOSTILE, "", ""),), problems=(HOSTILE,))])
 
     shown = written.getvalue()
-    assert shown.count("\\x1b]0;owned\\x07\\u202egnp") >= 9
-    assert shown.count("[red]x[/red]") >= 9
-    assert shown.count(":bomb:") >= 9
+    assert shown.count("\\x1b]0;owned\\x07\\u202egnp") >= 12
+    assert shown.count("[red]x[/red]") >= 12
+    assert shown.count(":bomb:") >= 12
     assert not set("\x07\u202e\x9b\x00\ud800") & set(shown)
     assert "\x1b]" not in shown
 

@@ -1,11 +1,12 @@
 """A domain's disks as libvirt writes them, and the snapshot that we ask for."""
 
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
 from orchestrator.errors import Rejected
-from orchestrator.hypervisor.domain_xml import Source, copy_of, layers, snapshot_xml, writable_disks
+from orchestrator.hypervisor.domain_xml import Source, copy_of, layers, snapshot_xml, throwaway, writable_disks
 from orchestrator.model import Disk, ImageFormat, Overlay, RestoredDisk
 
 VDA = """
@@ -127,3 +128,45 @@ def test_a_copy_has_exactly_the_disks_that_were_restored() -> None:
         copy_of(SAVED, "db2", (*RESTORED, RestoredDisk("vdz", "/out/vdz.raw", ImageFormat.RAW)))
     with pytest.raises(Rejected, match="cannot be read"):
         copy_of("<domain>", "db2", ())
+
+
+RUNNING = SAVED.replace(
+    "</devices>",
+    """
+    <graphics type='vnc' port='5900'/><hostdev mode='subsystem' type='pci'/><filesystem type='mount'/>
+    <serial type='unix'><source mode='bind' path='/run/db1'/><target port='0'/></serial>
+    <console type='pty'><source path='/dev/pts/1'/><log file='/var/log/db1'/><target type='serial'/></console>
+    <channel type='unix'><source mode='bind' path='/run/x'/><target type='virtio' name='com.example'/></channel>
+    <channel type='unix'>
+      <source mode='bind' path='/var/lib/libvirt/qemu/channel/target/domain-3-db1/org.qemu.guest_agent.0'/>
+      <target type='virtio' name='org.qemu.guest_agent.0' state='connected'/>
+    </channel>
+  </devices>""",
+)
+SOCKETS = {"vda": Path("/s/disk0"), "vdb": Path("/s/disk1")}
+
+
+def test_a_throwaway_domain_reaches_nothing_but_its_disks_and_its_agent() -> None:
+    text = throwaway(RUNNING, "quiesce-verify-r1", SOCKETS, Path("/s/firmware"))
+
+    domain = ET.fromstring(text)  # noqa: S314 - we wrote it
+    devices = domain.find("devices")
+    assert devices is not None
+    assert [child.tag for child in devices] == ["disk", "disk", "disk", "serial", "console", "channel"]
+    vda, vdb, cdrom = devices.iter("disk")
+    for disk, socket in ((vda, "/s/disk0"), (vdb, "/s/disk1")):
+        assert disk.get("type") == "network"
+        assert disk.find(f"source[@protocol='nbd']/host[@transport='unix'][@socket='{socket}']") is not None
+        assert disk.find("driver[@type='raw']") is not None
+    assert cdrom.find("source") is None
+    assert [line.get("type") for line in (*devices.findall("serial"), *devices.findall("console"))] == ["null", "null"]
+    assert devices.find("channel/target[@name='org.qemu.guest_agent.0']") is not None
+    assert devices.find("channel/source") is None
+    assert domain.findtext("os/nvram") == "/s/firmware"
+    for secret in ("/run/", "/dev/pts", "/var/log", "52:54", "db1", "rbd"):
+        assert secret not in text
+
+
+def test_a_domain_without_a_channel_to_its_agent_is_not_started() -> None:
+    with pytest.raises(Rejected, match=r"has no channel org\.qemu\.guest_agent\.0"):
+        throwaway(SAVED, "quiesce-verify-r1", SOCKETS, Path("/s/firmware"))
