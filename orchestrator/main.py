@@ -8,11 +8,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO, cast
 
-from orchestrator import drivers, owner
+from orchestrator import answers, drivers, owner
+from orchestrator.answers import Report
 from orchestrator.backups import Backups
 from orchestrator.bench import Bench, Entries
 from orchestrator.cli import make_app
@@ -20,13 +22,17 @@ from orchestrator.cli.streams import Stream
 from orchestrator.clock import Bell, Stop, SystemClock
 from orchestrator.examining import Examiner
 from orchestrator.model import Coming, Machine
-from orchestrator.ports import Journal, Schedules
+from orchestrator.ports import Journal, Schedules, Statistics
 from orchestrator.service import Service
 from orchestrator.settings import Settings, load
 from orchestrator.slots import Slots
 
 if TYPE_CHECKING:
     from orchestrator.journal import SqlJournal
+
+
+#: Cuts that a report names.
+_MOST_UNQUIESCED = 1000
 
 
 def main() -> None:
@@ -153,9 +159,12 @@ class Wiring:
             slots.allow(found.max_parallel, found.hypervisors)
             return found
 
+        def daily() -> None:
+            _forget(self.settings(path), journal.statistics())
+
         with only_one(_service_file(settings)):
             service = self._service(load(), journal, slots)
-            Scheduler(service, journal.schedules(), SystemClock()).serve(stop, hangup, load)
+            Scheduler(service, journal.schedules(), SystemClock()).serve(stop, hangup, load, daily)
 
     def coming(self, path: Path, count: int) -> Sequence[Coming]:
         from orchestrator.scheduler import coming
@@ -163,10 +172,37 @@ class Wiring:
         settings = self.settings(path)
         return coming(settings.jobs.values(), self._journal(settings).schedules(), SystemClock().now(), count)
 
+    def report(self, path: Path, days: int, overdue: int) -> Report:
+        settings, now = self.settings(path), SystemClock().now()
+        statistics = self._journal(settings).statistics()
+        since = now - timedelta(days=days)
+        last_good = answers.last_good_of(settings.machines, statistics.last_good())
+        return Report(
+            since=since,
+            unquiesced=statistics.unquiesced(since, _MOST_UNQUIESCED),
+            frozen=statistics.frozen(since),
+            last_good=last_good,
+            overdue=answers.overdue(settings.machines, last_good, now - timedelta(days=overdue)),
+        )
+
+    def vacuum(self, path: Path) -> int:
+        settings = self.settings(path)
+        statistics = self._journal(settings).statistics()
+        forgotten = _forget(settings, statistics)
+        statistics.vacuum()
+        return forgotten
+
     def reload(self, path: Path) -> int:
         from orchestrator.scheduler.single import hang_up
 
         return hang_up(_service_file(self.settings(path)))
+
+
+def _forget(settings: Settings, statistics: Statistics) -> int:
+    """Let the journal forget what it need not keep; return how many runs that were."""
+    if settings.journal_keep is None:
+        return 0
+    return statistics.forget(SystemClock().now() - timedelta(seconds=settings.journal_keep))
 
 
 def _service_file(settings: Settings) -> Path:

@@ -8,9 +8,11 @@ answer). No other exception crosses a seam, whatever a hostile guest or a broken
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from orchestrator.answers import Frozen, LastGood, Unquiesced
 from orchestrator.clock import Clock, Deadline
 from orchestrator.model import (
     AgentInfo,
@@ -618,4 +620,30 @@ class Schedules(Protocol):
 
     def resume(self, kind: Pausable, name: str) -> bool:
         """Forget a pause; say whether there was one."""
+        ...
+
+
+class Statistics(Protocol):
+    """What the history answers as a whole, with the journal's errors."""
+
+    def unquiesced(self, since: datetime, limit: int) -> Sequence[Unquiesced]:
+        """The cuts since then that are not proven to be frozen throughout: the newest first, at most `limit`."""
+        ...
+
+    def frozen(self, since: datetime) -> Sequence[Frozen]:
+        """How long each guest was frozen since then: the longest first."""
+        ...
+
+    def last_good(self) -> Sequence[LastGood]:
+        """The newest good run of each machine that has one."""
+        ...
+
+    def forget(self, before: datetime) -> int:
+        """Delete the runs that ended before then, and return how many. What is open or stuck stays, and what made a
+        snapshot that is not gone: only what the journal knows is ever removed.
+        """
+        ...
+
+    def vacuum(self) -> None:
+        """Give the space of what was deleted back to the file system."""
         ...

@@ -9,6 +9,7 @@ import typer
 from orchestrator import policy
 from orchestrator.cli import backups, failures
 from orchestrator.cli.agent import make_agent
+from orchestrator.cli.report import report, vacuum
 from orchestrator.cli.scheduling import jobs, pause, reload, resume
 from orchestrator.cli.session import Json, Start, session
 from orchestrator.cli.wire import Wire
@@ -39,10 +40,12 @@ def make_app(wire: Wire) -> typer.Typer:
     ) -> None:
         context.obj = Start(wire, config)
 
-    for command in (run, history, show, prune, thaw, recover, check, machines, jobs, pause, resume, serve, reload):
+    every_day = (run, history, show, report, prune, thaw, recover, check, machines, jobs)
+    for command in (*every_day, pause, resume, serve, reload):
         app.command()(command)
     database = typer.Typer(help="The journal's database.", no_args_is_help=True, rich_markup_mode=None)
     database.command()(upgrade)
+    database.command()(vacuum)
     app.add_typer(database, name="db")
     app.command()(backups.restore)
     app.command()(backups.verify)

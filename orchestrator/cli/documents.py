@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.acts import Answer
+from orchestrator.answers import Report
 from orchestrator.model import (
     Checked,
     Coming,
@@ -165,6 +166,18 @@ def verified(verified: Verified) -> Document:
         "filesystems": [dataclasses.asdict(filesystem) for filesystem in verified.filesystems],
         "boot_seconds": verified.boot_seconds and round(verified.boot_seconds, 3),
     }
+
+
+def report(report: Report) -> Document:
+    """What the history says about all machines."""
+
+    def row(value: Any) -> Document:
+        document = dataclasses.asdict(value)
+        return {key: timestamp(each) if isinstance(each, datetime) else each for key, each in document.items()}
+
+    tables = {"unquiesced": report.unquiesced, "frozen": report.frozen, "last_good": report.last_good}
+    rows = {kind: [row(each) for each in values] for kind, values in tables.items()}
+    return {"since": timestamp(report.since), **rows, "overdue": list(report.overdue)}
 
 
 def timestamp(time: datetime) -> str:

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from orchestrator.acts import Answer
+from orchestrator.answers import Report
 from orchestrator.cli import documents
 from orchestrator.cli.plain import Plain
 from orchestrator.cli.streams import Stream
@@ -74,6 +75,14 @@ class Output(Protocol):
 
     def paused(self, kind: Pausable, name: str, *, paused: bool, changed: bool) -> None:
         """Whether something is paused now, and was not before, or the other way round."""
+        ...
+
+    def report(self, report: Report) -> None:
+        """What the history says about all machines."""
+        ...
+
+    def forgotten(self, runs: int) -> None:
+        """So many runs are no longer in the journal."""
         ...
 
     def reloading(self, pid: int) -> None:
@@ -154,6 +163,12 @@ class Json:
 
     def paused(self, kind: Pausable, name: str, *, paused: bool, changed: bool) -> None:
         self._write({"kind": kind, "name": name, "paused": paused, "changed": changed})
+
+    def report(self, report: Report) -> None:
+        self._write(documents.report(report))
+
+    def forgotten(self, runs: int) -> None:
+        self._write({"forgotten": runs})
 
     def reloading(self, pid: int) -> None:
         self._write({"reloading": pid})

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from orchestrator.acts import Answer
+from orchestrator.answers import Report
 from orchestrator.cli import documents
 from orchestrator.cli.escape import escape
 from orchestrator.cli.streams import Stream
@@ -124,6 +125,17 @@ class Plain:
 
     def paused(self, kind: Pausable, name: str, *, paused: bool, changed: bool) -> None:
         self._line(kind, {"name": name, "paused": paused, "changed": changed})
+
+    def report(self, report: Report) -> None:
+        document = documents.report(report)
+        for kind in ("unquiesced", "frozen", "last_good"):
+            for row in document[kind]:
+                self._line(kind, row)
+        for machine in report.overdue:
+            self._line("overdue", {"machine": machine})
+
+    def forgotten(self, runs: int) -> None:
+        self._line("journal", {"forgotten": runs})
 
     def reloading(self, pid: int) -> None:
         self._line("service", {"reloading": pid})

@@ -18,6 +18,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from orchestrator.acts import Answer
+from orchestrator.answers import Report
 from orchestrator.cli import documents
 from orchestrator.cli.escape import escape
 from orchestrator.cli.streams import Stream
@@ -224,6 +225,38 @@ class Screen:
     def paused(self, kind: Pausable, name: str, *, paused: bool, changed: bool) -> None:
         words = ("is now paused", "is already paused") if paused else ("is resumed", "was not paused")
         self._console.print(Text(f"{kind} {escape(name)} {words[not changed]}"))
+
+    def report(self, report: Report) -> None:
+        late = set(report.overdue)
+        self._table(
+            ("machine", "", "last good run", "at (UTC)"),
+            (
+                (
+                    each.machine,
+                    Text("overdue", "red") if each.machine in late else "",
+                    each.run or "never",
+                    documents.timestamp(each.at) if each.at else "",
+                )
+                for each in report.last_good
+            ),
+        )
+        self._table(
+            ("not quiesced", "run", "job", "state", "at (UTC)", "why"),
+            (
+                (each.machine, each.run, each.job, _state(each.state), documents.timestamp(each.at), each.why)
+                for each in report.unquiesced
+            ),
+        )
+        self._table(
+            ("frozen", "windows", "mean", "longest"),
+            (
+                (each.machine, str(each.windows), _milliseconds(each.mean_ms), _milliseconds(each.longest_ms))
+                for each in report.frozen
+            ),
+        )
+
+    def forgotten(self, runs: int) -> None:
+        self._console.print(Text(f"{runs} runs are forgotten"))
 
     def reloading(self, pid: int) -> None:
         self._console.print(Text(f"the service (process {pid}) reads its configuration again"))

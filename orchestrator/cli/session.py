@@ -84,6 +84,10 @@ class Session:
         with Follower(self.output, self._stderr) as follower:
             return interruptible(lambda stop: work(follower.step, stop), follower.note, hangup)
 
+    def write(self, text: str) -> None:
+        """A result in a form of the command's own."""
+        self._stdout.write(text)
+
     def tell(self, lines: Iterable[str]) -> None:
         """Say something to people, on standard error."""
         for line in lines:

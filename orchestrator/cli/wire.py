@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator.acts import Answer, Question
+from orchestrator.answers import Report
 from orchestrator.clock import Bell, Stop
 from orchestrator.model import (
     Checked,
@@ -139,6 +140,17 @@ class Wire(Protocol):
 
     def coming(self, path: Path, count: int) -> Sequence[Coming]:
         """When each job that has a schedule is due, the next `count` times. Raises JournalError."""
+        ...
+
+    def report(self, path: Path, days: int, overdue: int) -> Report:
+        """What became of all machines in the last `days`; those without a good run for `overdue` days are overdue.
+
+        Raises JournalError.
+        """
+        ...
+
+    def vacuum(self, path: Path) -> int:
+        """Forget what `[journal] keep` lets go, and return how many runs that were. Raises JournalError."""
         ...
 
     def reload(self, path: Path) -> int:

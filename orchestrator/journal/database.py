@@ -63,6 +63,13 @@ class Database:
         with self._converting_errors(), self._turn(), self._writer.begin() as connection:
             yield connection
 
+    def vacuum(self) -> None:
+        """Give the space of what was deleted back. SQLite needs as much again meanwhile. Raises JournalError."""
+        with self._converting_errors(), self._turn(), self._writer.connect() as connection:
+            # Neither engine does it within a transaction.
+            outside = connection.execution_options(isolation_level="AUTOCOMMIT", begin="SELECT 1")
+            outside.exec_driver_sql("VACUUM")
+
     def close(self) -> None:
         """Drop all connections."""
         self._writer.dispose()  # the reader's are the same

@@ -11,6 +11,7 @@ from orchestrator.errors import AlreadyRun, NotFound, Superseded
 from orchestrator.journal import rows, schema
 from orchestrator.journal.database import Database, insert_unless_there
 from orchestrator.journal.schedules import SqlSchedules
+from orchestrator.journal.statistics import SqlStatistics
 from orchestrator.journal.tables import holds_machine, runs, snapshots, steps, targets
 from orchestrator.model import Action, Outcome, Owner, Run, Snapshot, State, Step, Target
 
@@ -55,6 +56,10 @@ class SqlJournal:
     def schedules(self) -> SqlSchedules:
         """What the scheduler remembers, in the same database."""
         return SqlSchedules(self._database)
+
+    def statistics(self) -> SqlStatistics:
+        """What the history answers as a whole, in the same database."""
+        return SqlStatistics(self._database)
 
     def open_run(self, run: Run) -> Run:
         """See `ports.Journal`."""

@@ -61,8 +61,9 @@ class Scheduler:
         #: One look at a time: none decides what another one is deciding.
         self._looking = threading.Lock()
 
-    def serve(self, stop: Stop, hangup: Bell, load: Callable[[], Configured]) -> None:
-        """Recover, then run jobs on their schedules until `stop` is requested; `load` anew when `hangup` rings.
+    def serve(self, stop: Stop, hangup: Bell, load: Callable[[], Configured], daily: Callable[[], None]) -> None:
+        """Recover, then run jobs on their schedules until `stop` is requested; `load` anew when `hangup` rings, and do
+        what is to be done `daily`.
 
         Afterwards nothing has begun since the request, and every run that had begun has ended, its windows closed; a
         copy that takes long is cancelled. A pruning that had begun was taken back, as far as it could be; the next goes
@@ -75,6 +76,8 @@ class Scheduler:
         self.look()
         self._set_alarms()
         self._alarms.add_job(self._look_again, IntervalTrigger(seconds=_EVERY), id="look")
+        self._alarms.add_job(self._housekeep, IntervalTrigger(days=1), args=[daily], id="daily", executor=_PRUNE)
+        self._alarms.add_job(self._housekeep, args=[daily], id="first of all", executor=_PRUNE)
         self._alarms.add_job(self._recover, IntervalTrigger(seconds=_EVERY), id="recovery")
         woken = threading.Event()
         hangup.calling(woken.set)
@@ -176,6 +179,12 @@ class Scheduler:
             self.look(*names)
         except QuiesceError as error:
             log.error("cannot tell what is due", error=str(error))
+
+    def _housekeep(self, daily: Callable[[], None]) -> None:
+        try:
+            daily()
+        except QuiesceError as error:
+            log.error("housekeeping failed", error=str(error))
 
     def _recover(self) -> None:
         try:

@@ -57,6 +57,8 @@ class Settings:
 
     #: Kept out of `repr`: it may hold a password.
     journal_url: str = field(repr=False)
+    #: Seconds for which the journal keeps a run; None: for ever.
+    journal_keep: float | None
     #: By name, in the order of the file.
     machines: Mapping[str, Machine]
     #: By name, in the order of the file. Their machines are names; globs are resolved.
@@ -96,6 +98,7 @@ def from_document(document: dict[str, Any], source: Path, known_drivers: Collect
         raise refusal(source, problems)
     return Settings(
         journal_url=tables.journal.url,
+        journal_keep=tables.journal.keep,
         machines=MappingProxyType({name: _machine(name, table, tables) for name, table in tables.machines.items()}),
         jobs=MappingProxyType({name: _job(name, table) for name, table in tables.jobs.items()}),
         max_parallel=tables.service.max_parallel,

@@ -201,9 +201,8 @@ class Table(BaseModel):
 class JournalTable(Table):
     """`[journal]`"""
 
-    not_yet = frozenset({"keep"})
-
     url: Annotated[str, AfterValidator(_url)] = "sqlite:////var/lib/quiesce/journal.db"
+    keep: Annotated[float, BeforeValidator(_duration("1d", "36500d"))] | None = None
 
 
 class ServiceTable(Table):

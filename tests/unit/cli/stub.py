@@ -9,6 +9,7 @@ from typing import TypeVar
 from typer.testing import CliRunner, Result
 
 from orchestrator.acts import Answer, Question
+from orchestrator.answers import Frozen, LastGood, Report, Unquiesced
 from orchestrator.cli import make_app
 from orchestrator.clock import Bell, Stop
 from orchestrator.model import (
@@ -61,6 +62,13 @@ DONE = Run(
     state=State.DONE,
     consistency=Consistency.FILESYSTEM,
     steps=(FREEZE,),
+)
+REPORT = Report(
+    since=AT,
+    unquiesced=[Unquiesced("r1", "nightly", "db1", AT, State.DONE, "=no\nanswer")],
+    frozen=[Frozen("db1", 3, 90.5, 120.25)],
+    last_good=[LastGood("edge1"), LastGood("db1", "r2", AT)],
+    overdue=["edge1"],
 )
 READY = Health("db1", Power.RUNNING, "7.2.0", FreezeStatus.THAWED, (Filesystem("/", "vda1", "ext4"),))
 
@@ -146,6 +154,12 @@ class Stub:
     def coming(self, path: Path, count: int) -> Sequence[Coming]:
         paused = self.remembered.paused.get((Pausable.JOB, "nightly"))
         return self._answer([Coming("nightly", (AT,) * count, paused)], path)
+
+    def report(self, path: Path, days: int, overdue: int) -> Report:
+        return self._answer(REPORT, path, days, overdue)
+
+    def vacuum(self, path: Path) -> int:
+        return self._answer(3, path)
 
     def reload(self, path: Path) -> int:
         return self._answer(4711, path)

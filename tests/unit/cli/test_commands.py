@@ -69,6 +69,7 @@ STEP = {
         (["pause", "job", "nightly"], (Path("some.toml"),)),
         (["resume", "machine", "db1"], (Path("some.toml"),)),
         (["reload"], (Path("some.toml"),)),
+        (["db", "vacuum"], (Path("some.toml"),)),
         (["serve"], (Path("some.toml"),)),
         (["db", "upgrade"], (Path("some.toml"),)),
     ],
@@ -102,6 +103,7 @@ def test_the_configuration_is_named_by_the_environment_or_is_the_system_s(monkey
         (["recover"], [RUN]),
         (["serve"], {"stopped": True}),
         (["reload"], {"reloading": 4711}),
+        (["db", "vacuum"], {"forgotten": 3}),
         (["pause", "job", "nightly"], {"kind": "job", "name": "nightly", "paused": True, "changed": True}),
         (["resume", "machine", "db1"], {"kind": "machine", "name": "db1", "paused": False, "changed": False}),
         (

@@ -1,0 +1,98 @@
+"""What the history answers as a whole, counted by the database; and how what is too old for it goes."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, exists, func, select
+
+from orchestrator import states
+from orchestrator.answers import Frozen, LastGood, Unquiesced
+from orchestrator.journal.database import Database
+from orchestrator.journal.tables import runs, snapshots, steps, targets
+from orchestrator.model import Consistency, State
+
+#: A cut whose guest was proven to be frozen through it.
+_QUIESCED = targets.c.consistency.in_([Consistency.APPLICATION, Consistency.FILESYSTEM])
+#: Runs that one transaction deletes: nobody waits long for its turn.
+_BATCH = 500
+
+
+class SqlStatistics:
+    """`ports.Statistics` in the journal's database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def unquiesced(self, since: datetime, limit: int) -> Sequence[Unquiesced]:
+        """See `ports.Statistics`."""
+        query = (
+            select(targets, runs.c.job_name, runs.c.started_at)
+            .join(runs)
+            .where(runs.c.started_at >= since, targets.c.consistency == Consistency.CRASH)
+            .order_by(runs.c.started_at.desc(), targets.c.machine)
+            .limit(limit)
+        )
+        with self._database.reading() as connection:
+            return [
+                Unquiesced(row.run_id, row.job_name, row.machine, row.started_at, row.state, row.error)
+                for row in connection.execute(query)
+            ]
+
+    def frozen(self, since: datetime) -> Sequence[Frozen]:
+        """See `ports.Statistics`."""
+        longest = func.max(targets.c.window_ms)
+        query = (
+            select(
+                targets.c.machine, func.count().label("windows"), func.avg(targets.c.window_ms).label("mean"), longest
+            )
+            .join(runs)
+            .where(runs.c.started_at >= since, targets.c.window_ms.is_not(None))
+            .group_by(targets.c.machine)
+            .order_by(longest.desc(), targets.c.machine)
+        )
+        with self._database.reading() as connection:
+            return [Frozen(*row) for row in connection.execute(query)]
+
+    def last_good(self) -> Sequence[LastGood]:
+        """See `ports.Statistics`."""
+        good = (
+            select(targets.c.machine, func.max(runs.c.started_at).label("at"))
+            .join(runs)
+            .where(targets.c.state == State.DONE, _QUIESCED)
+            .group_by(targets.c.machine)
+            .subquery()
+        )
+        query = (
+            select(targets.c.machine, runs.c.id, runs.c.started_at)
+            .join(runs)
+            .join(good, (good.c.machine == targets.c.machine) & (good.c.at == runs.c.started_at))
+            .where(targets.c.state == State.DONE, _QUIESCED)
+            .order_by(targets.c.machine, runs.c.id)
+        )
+        with self._database.reading() as connection:
+            newest = {row.machine: LastGood(row.machine, row.id, row.started_at) for row in connection.execute(query)}
+        return list(newest.values())
+
+    def forget(self, before: datetime) -> int:
+        """See `ports.Statistics`."""
+        whole = exists().where(snapshots.c.run_id == runs.c.id, snapshots.c.removed_at.is_(None))
+        old = (
+            select(runs.c.id)
+            .where(runs.c.finished_at < before, runs.c.state.not_in(states.OPEN), ~whole)
+            .order_by(runs.c.finished_at)
+            .limit(_BATCH)
+        )
+        forgotten = 0
+        while True:
+            with self._database.writing() as connection:
+                found = connection.scalars(old).all()
+                for table in (steps, snapshots, targets):
+                    connection.execute(delete(table).where(table.c.run_id.in_(found)))
+                connection.execute(delete(runs).where(runs.c.id.in_(found)))
+            forgotten += len(found)
+            if len(found) < _BATCH:
+                return forgotten
+
+    def vacuum(self) -> None:
+        """See `ports.Statistics`."""
+        self._database.vacuum()
