@@ -7,6 +7,7 @@ session it does not share, and whoever asks it to end: it ends by itself, when t
 import os
 import signal
 import socket
+from collections.abc import Sequence
 from functools import partial
 
 from orchestrator.clock import Clock, Deadline, SystemClock, Task
@@ -31,6 +32,11 @@ def main() -> None:
         clock, orchestrator = SystemClock(), peer(link)
         _leave_streams()  # until here, the orchestrator hears why there is no guard
         charges = until_needed(Watch(clock, RealConnections(clock).agent), link, orchestrator)
+    thaw_all(charges, clock)
+
+
+def thaw_all(charges: Sequence[Charge], clock: Clock) -> None:
+    """Thaw all machines at once, and return when none needs the guard any longer."""
     tasks = [Task(clock, f"thaw {charge.machine.name}", partial(thaw, charge, clock)) for charge in charges]
     for task in tasks:
         task.join()
@@ -41,13 +47,12 @@ def thaw(charge: Charge, clock: Clock) -> None:
     failed = 0
     for attempt in without_end(clock):
         with attempt:
-            if charge.record.removed:
-                return
             if not charge.record.lock(Deadline.after(clock, 0.0)):
                 raise Unreachable("somebody else thaws it now")
             recorder = Recorder(charge.machine.name, clock)
             try:
-                thaw_until_confirmed(charge.agent, recorder, clock, _ROUND, watch=not charge.answered)
+                if charge.record.needed:  # asked behind the lock: who had it may have settled the machine
+                    thaw_until_confirmed(charge.agent, recorder, clock, _ROUND, watch=not charge.answered)
                 failed = 0
             except CallError:
                 failed += 1

@@ -496,8 +496,12 @@ class Record(Protocol):
         """Its steps, in order. Empty when it did nothing, or what it wrote cannot be read."""
         ...
 
+    def dismiss(self) -> None:
+        """The machine is confirmed thawed: a guard that would still thaw it does not. Never raises."""
+        ...
+
     def remove(self) -> None:
-        """The machine is settled: a guard that still tries to thaw it stops. Never raises."""
+        """The machine is settled, and the journal has these steps. Never raises."""
         ...
 
 

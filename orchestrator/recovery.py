@@ -121,6 +121,8 @@ class Recovery:
             recorder.include(step for step in left.steps if step not in before)
             if freeze_may_hold((*before, *recorder.steps)):
                 self._thaw(run, target, before, recorder)
+            if not freeze_may_hold((*before, *recorder.steps)):
+                left.dismiss()  # before the run is closed: the next one may freeze at once
             self._put_out_fuse(run, target, before, recorder)
             self._settle_cut(run, target, before, recorder)
             if self._close(run, lost, target, before, recorder) is not State.STUCK:

@@ -190,6 +190,11 @@ class _Left:
             with suppress(OSError):
                 self.steps = found.read(key[1])
 
+    def dismiss(self) -> None:
+        """See `ports.Record`."""
+        if self._found is not None:
+            self._found.dismiss()
+
     def remove(self) -> None:
         """See `ports.Record`."""
         if self._found is not None:

@@ -1,8 +1,9 @@
 """The guard's memory: a file for each machine that it is armed for, with a line for each step that it took there.
 
-The orchestrator makes the file when it arms and removes it when it releases; recovery removes it when it has settled
-the machine. So a guard that finds its file removed knows that it is not needed. The file is also a lock: whoever thaws
-for a dead process holds it, be that the guard or recovery, so that neither thaws into what the other does.
+The orchestrator makes the file when it arms and removes it when it releases. Recovery writes into it when the machine
+is thawed, and removes it when the journal has what it says: in between it may die, or never hear that the journal has
+it. So a guard knows from its file whether it is needed. The file is also a lock: whoever thaws for a dead process holds
+it, be that the guard or recovery, so that neither thaws into what the other does.
 """
 
 import fcntl
@@ -22,6 +23,8 @@ from orchestrator.model import Action, FreezeStatus, Outcome, Step
 
 #: No more of a record is read, in bytes. A guard writes a few lines.
 LARGEST = 1024 * 1024
+#: The line after which no guard is needed.
+_DISMISSED = b'"dismissed"'
 #: Seconds between two tries to get the lock.
 _LOOK = 0.05
 
@@ -49,9 +52,16 @@ class Record:
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
 
     @property
-    def removed(self) -> bool:
-        """Whether somebody has removed it. Asks the open file, so that an unmounted folder does not look like it."""
-        return os.fstat(self._file).st_nlink == 0
+    def needed(self) -> bool:
+        """Whether the guard still is: nobody has removed the record, or dismissed the guard.
+
+        Asks the open file, so that an unmounted folder does not look like a removed record.
+        """
+        if os.fstat(self._file).st_nlink == 0:
+            return False
+        with suppress(OSError):
+            return _DISMISSED not in self._lines()
+        return True
 
     def lock(self, deadline: Deadline) -> bool:
         """Be the only one who thaws this machine, from now until `unlock` or the end of this process.
@@ -85,8 +95,12 @@ class Record:
 
     def read(self, machine: str) -> tuple[Step, ...]:
         """The steps in it, as the guard's, without lines that a crash or a full disk has spoilt. Raises OSError."""
-        lines = os.pread(self._file, LARGEST, 0).split(b"\n")
-        return tuple(step for line in lines if (step := _step(line, machine)) is not None)
+        return tuple(step for line in self._lines() if (step := _step(line, machine)) is not None)
+
+    def dismiss(self) -> None:
+        """Let no guard thaw the machine any more; what is written stays. Never raises."""
+        with suppress(OSError):
+            os.write(self._file, b"\n" + _DISMISSED + b"\n")
 
     def remove(self) -> None:
         """Remove it; its lock stays until `close`. Never raises."""
@@ -96,6 +110,9 @@ class Record:
     def close(self) -> None:
         """Let go of the file, and of its lock."""
         os.close(self._file)
+
+    def _lines(self) -> list[bytes]:
+        return os.pread(self._file, LARGEST, 0).split(b"\n")
 
 
 def _step(line: bytes, machine: str) -> Step | None:

@@ -37,6 +37,10 @@ class Subject(ABC):
         """Let it do something to a machine that it is armed for."""
 
     @abstractmethod
+    def needed(self, run_id: str, machine: str) -> bool:
+        """Whether it would thaw the machine if its orchestrator ended now."""
+
+    @abstractmethod
     def left(self) -> int:
         """How many machines it is armed for, or has left a record of."""
 
@@ -51,6 +55,9 @@ class InMemory(Subject):
 
     def acts(self, run_id: str, machine: str, step: Step) -> None:
         self._guard.records[run_id, machine].append(step)
+
+    def needed(self, run_id: str, machine: str) -> bool:
+        return (run_id, machine) in self._guard.armed
 
     def left(self) -> int:
         return len(self._guard.armed.keys() | self._guard.records.keys())
@@ -68,6 +75,10 @@ class RealProcess(Subject):
     def acts(self, run_id: str, machine: str, step: Step) -> None:
         with closing(Record(record.path(self._folder, run_id, machine))) as found:
             found.append([step])
+
+    def needed(self, run_id: str, machine: str) -> bool:
+        with closing(Record(record.path(self._folder, run_id, machine))) as found:
+            return found.needed
 
     def left(self) -> int:
         return len(list(self._folder.glob("*")))
@@ -132,6 +143,17 @@ def test_what_it_did_is_left_to_recovery_until_that_removes_it(subject: Subject)
     assert subject.left() == 0
     with subject.guard.record("run", "vm") as left:
         assert left.steps == ()
+
+
+def test_a_guard_that_was_dismissed_does_no_more_and_what_it_did_stays(subject: Subject) -> None:
+    subject.guard.arm("run", VM)
+    subject.acts("run", "vm", THAWED)
+    assert subject.needed("run", "vm")
+    with subject.guard.record("run", "vm") as left:
+        left.dismiss()
+    assert not subject.needed("run", "vm")
+    with subject.guard.record("run", "vm") as left:
+        assert left.steps == (THAWED,)
 
 
 def test_what_was_never_armed_has_an_empty_record(subject: Subject) -> None:

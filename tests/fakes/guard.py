@@ -59,6 +59,9 @@ class MemoryRecord:
     def steps(self) -> tuple[Step, ...]:
         return tuple(self.guard.records.get(self.key, ()))
 
+    def dismiss(self) -> None:
+        self.guard.armed.pop(self.key, None)
+
     def remove(self) -> None:
         self.guard.armed.pop(self.key, None)
         self.guard.records.pop(self.key, None)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -176,6 +177,27 @@ def test_its_record_stays_until_the_journal_has_it(
     (run,) = world.service().recover()
     assert [step for step in run.steps if step.figures.get("by") == "guard"] == by_guard(2)
     assert world.guard.records == {}
+
+
+def test_it_is_dismissed_before_the_run_is_closed(
+    world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal's answer may never be heard: then the run is closed, and the guard must not thaw what the next one
+    freezes.
+    """
+    dead = die_before_the_window(world, monkeypatch)
+    move = world.journal.move
+
+    def written_unheard(*what: Any) -> None:
+        assert not world.guard.armed
+        move(*what)
+        raise JournalUnavailable("the connection broke")
+
+    monkeypatch.setattr(world.journal, "move", written_unheard)
+    assert world.guard.armed.keys() == {(dead.id, "vm")}
+    with pytest.raises(JournalUnavailable):
+        world.service().recover()
+    assert world.journal.open_runs() == ()
 
 
 @pytest.mark.parametrize(("counted", "consistency"), [(2, Consistency.FILESYSTEM), (1, Consistency.CRASH)])

@@ -124,12 +124,20 @@ def test_the_lock_ends_with_its_holder(path: Path) -> None:
         assert recovery.lock(Deadline.after(SteppedClock(), 0))
 
 
-def test_a_record_that_was_removed_says_so_and_one_that_was_moved_does_not(path: Path) -> None:
+def test_a_guard_is_needed_until_its_record_is_removed_and_not_when_that_was_moved(path: Path) -> None:
     with closing(Record(path)) as guard:
         moved = path.rename(path.with_name("moved"))
-        assert not guard.removed
+        assert guard.needed
         moved.unlink()
-        assert guard.removed
+        assert not guard.needed
+
+
+def test_a_guard_that_was_dismissed_is_not_needed_and_its_steps_stay(path: Path) -> None:
+    with closing(Record(path)) as guard, closing(Record(path)) as recovery:
+        guard.append([THAW])
+        recovery.dismiss()
+        assert not guard.needed
+        assert len(recovery.read("vm")) == 1
 
 
 def test_a_full_disk_is_no_reason_to_fall(path: Path) -> None:
