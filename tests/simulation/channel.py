@@ -24,7 +24,7 @@ class SimAgent:
     """One client of one guest's agent."""
 
     def __init__(self, guest: Guest, process: Process, scheduler: Scheduler, weather: Weather, laws: Laws) -> None:
-        self._guest, self._process, self._laws = guest, process, laws
+        self._guest, self.process, self._laws = guest, process, laws
         self._scheduler, self._weather, self._chance = scheduler, weather, scheduler.chance
         self._in_step = False
         process.heirs.append(self.reset)
@@ -62,18 +62,26 @@ class SimAgent:
         return status
 
     def freeze(self, mountpoints: Sequence[str], deadline: Deadline) -> int:
-        run = self._laws.freeze_sent(self._process, self._guest)
+        guest, window = self._guest, self._laws.freeze_sent(self.process, self._guest)
+        self._weather.freeze_sent(self.process)
+
+        def obey() -> int:
+            count = guest.freeze(mountpoints, window.run.id)
+            if count:
+                self._laws.freeze_landed(guest, window)
+            return count
+
         try:
-            count: int = self._call("freeze", lambda: self._guest.freeze(mountpoints, run.id), deadline)
+            count: int = self._call("freeze", obey, deadline)
         except CallError as error:
-            self._laws.freeze_answered(self._process, self._guest, run, error)
+            self._laws.freeze_answered(guest, window, error)
             raise
-        self._laws.freeze_answered(self._process, self._guest, run, None)
+        self._laws.freeze_answered(guest, window, None)
         return count
 
     def thaw(self, deadline: Deadline) -> int:
-        self._laws.thaw_sent(self._process, self._guest)
-        count: int = self._call("thaw", lambda: self._guest.thaw(self._process.name), deadline)
+        self._laws.thaw_sent(self.process, self._guest)
+        count: int = self._call("thaw", lambda: self._guest.thaw(self.process.name), deadline)
         return count
 
     def start(self, path: str, arguments: Sequence[str], deadline: Deadline) -> int:
@@ -109,11 +117,15 @@ class SimAgent:
         """Send a command once and wait for its answer."""
         self._scheduler.cross(f"{self._guest.name}.{command}")
         if self._weather.strikes(Fault.AGENT_UNREACHABLE):
+            self._guest.excuse()
             raise Unreachable(f"{command}: the connection was refused")
         self._connect(deadline)
         order = Order(command, obey)
-        order.heard = not self._weather.strikes(Fault.REPLY_LOST)
+        if self._weather.strikes(Fault.REPLY_LOST):
+            order.heard = False
+            self._guest.excuse()
         if self._weather.strikes(Fault.LATE, times=3 if command == "freeze" else 1):
+            self._guest.excuse()
             landing = self._scheduler.now + self._chance.random() * self._guest.channel.linger
             self._scheduler.at(landing, lambda: self._guest.accept(order))
         else:
@@ -134,5 +146,6 @@ class SimAgent:
                 guest.client = self
                 return
             if self._scheduler.now >= deadline.at:
+                self._laws.turned_away(guest, guest.client.process)
                 raise Unreachable("another client holds the channel")
             self._scheduler.pause(deadline.at, lambda: guest.client is None)

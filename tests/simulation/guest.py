@@ -8,15 +8,18 @@ believes to have frozen, keeps that belief over a restart, and thaws whatever it
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from orchestrator.errors import CallError, CommandDisabled, Rejected
 from orchestrator.model import FreezeStatus
-from tests.simulation.scheduler import Scheduler
+from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.weather import Fault, Weather
 
 #: What the agent obeys in its frozen state.
 _WHILE_FROZEN = {"sync", "ping", "info", "status", "thaw"}
+
+#: Seconds that one fault may cost: a try, and the longest wait before the next one, in `retrying`.
+FAULT = 45.0
 
 #: Who holds a file system frozen, beside our runs.
 STRANGER = "stranger"
@@ -42,6 +45,12 @@ class Channel:
 
 
 SOCKET, LIBVIRT = Channel(3.0, exclusive=True), Channel(36.0, exclusive=False)
+
+
+class Client(Protocol):
+    """Whoever is connected to an agent."""
+
+    process: Process
 
 
 class Order:
@@ -77,17 +86,27 @@ class Guest:
         self._scheduler, self._weather, self._chance = scheduler, weather, scheduler.chance
         #: The kernel: what is frozen, and by whom.
         self.frozen: dict[str, Hold] = {}
+        #: What was thawed through the agent: by whom, and for how many seconds it was frozen.
+        self.thaws: list[tuple[str, float]] = []
         #: The agent's belief, and since when a stranger's freeze is what it believes in.
         self.believes_frozen = False
         self.foreign_since: float | None = None
         #: The agent: does it run, and does it obey?
         self.runs = self.obeys = True
         #: Whose connection the agent's port serves, where it serves one; others wait unheard.
-        self.client: object | None = None
+        self.client: Client | None = None
+        #: It will never come back.
+        self.lost = False
+        #: Seconds that its faults may have cost whoever wanted to thaw it.
+        self.excused = 0.0
         #: Told when a thaw has let something go that a stranger had frozen through the agent, and since when.
         self.on_foreign_thaw: Callable[[float], None] = lambda since: None
         self._orders: deque[Order] = deque()
         self._working: Order | None = None
+
+    def excuse(self, seconds: float = FAULT) -> None:
+        """Something went wrong on the way to it, or with its agent."""
+        self.excused += seconds
 
     # The kernel
 
@@ -112,6 +131,11 @@ class Guest:
         """An order arrives at the agent's port."""
         self._orders.append(order)
         self._work()
+
+    def lose(self) -> None:
+        """The agent dies for good."""
+        self.lost = True
+        self.die()
 
     def stop(self) -> None:
         """The agent becomes mute, as with SIGSTOP."""
@@ -148,8 +172,9 @@ class Guest:
     def _effort(self, command: str) -> float:
         luck = self._chance.random()
         if self._weather.strikes(Fault.SLOW):
+            self.excuse()
             return 0.5 + luck * 10
-        return luck * {"freeze": 0.4, "thaw": 0.1, "sync()": 1.0}.get(command, 0.005)
+        return luck * {"freeze": 0.4, "thaw": 0.1}.get(command, 0.005)
 
     def _finish(self, order: Order) -> None:
         if self._working is not order:
@@ -167,6 +192,7 @@ class Guest:
             if self.believes_frozen and order.command not in _WHILE_FROZEN:
                 raise CommandDisabled(f"Command {order.command} has been disabled: the agent is in frozen state")
             if self._weather.strikes(Fault.AGENT_REJECTS) and order.command != "sync":
+                self.excuse()
                 raise Rejected(f"{order.command}: Input/output error")
             order.value = order.obey()
         except CallError as error:
@@ -192,6 +218,7 @@ class Guest:
         if self.foreign_since is not None and self.frozen and by != STRANGER:
             self.on_foreign_thaw(self.foreign_since)
         count = len(self.frozen)
+        self.thaws += [(by, self._scheduler.now - hold.since) for hold in self.frozen.values()]
         self.frozen.clear()
         self.believes_frozen, self.foreign_since = False, None
         return count
@@ -209,8 +236,11 @@ class Guest:
         if self._weather.strikes(Fault.MUTE, times=3):
             at = now + luck.random() * 0.5
             self._scheduler.at(at, self.stop)
-            self._scheduler.at(at + luck.choice([1, 10, 60]) * luck.random(), self.go_on)
+            silence = luck.choice([1, 10, 60]) * luck.random()
+            self._scheduler.at(at + silence, self.go_on)
+            self.excuse(2 * silence + FAULT)
         if self._weather.strikes(Fault.RESTART, times=3):
             at = now + luck.random() * 0.5
             self._scheduler.at(at, self.die)
             self._scheduler.at(at + luck.random() * 5, self.restart)
+            self.excuse()

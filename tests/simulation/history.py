@@ -12,6 +12,7 @@ from orchestrator.recovery import InHand
 from tests.simulation import processes
 from tests.simulation.reckoning import check_run
 from tests.simulation.scheduler import Scheduler
+from tests.simulation.weather import Weather
 from tests.simulation.world import STORM, World
 
 
@@ -39,14 +40,14 @@ def live(seed: int, *, traced: bool = False) -> History:
     chance = Random(seed)  # noqa: S311 - it must be the same each time
     trace: list[str] | None = [] if traced else None
     scheduler = Scheduler(chance, trace)
-    with of_the_simulation(scheduler):
-        world = World(chance, scheduler)
+    world = World(chance, scheduler, Weather(chance))
+    with of_the_simulation(scheduler), world.host.serving():
         try:
             processes.populate(world)
             scheduler.at(STORM, world.clear)
-            _let_happen(world, "the storm")
+            let_happen(world, "the storm")
             processes.begin(world, processes.last_recovery, scheduler.now)
-            _let_happen(world, "the last recovery")
+            let_happen(world, "the last recovery")
             for run in world.journal.runs.values():
                 check_run(world.laws, run, world.guests, world.storages)
             broken = world.laws.broken
@@ -62,7 +63,7 @@ def of_the_simulation(scheduler: Scheduler) -> Iterator[None]:
     """Give to each simulated process what the product has once in a process, and chance from the seed alone."""
     in_hand = InHandOfEach(scheduler)
     with (
-        patch("orchestrator.service.secrets", RunIds(scheduler.chance)),
+        patch("orchestrator.recorder.os", RunIds(scheduler.chance)),
         patch("orchestrator.service.in_hand", in_hand),
         patch("orchestrator.recovery.in_hand", in_hand),
     ):
@@ -84,15 +85,16 @@ class InHandOfEach:
 
 
 class RunIds:
-    """Stands in for `secrets`."""
+    """Stands in for the system's source of chance."""
 
     def __init__(self, chance: Random) -> None:
         self._chance = chance
 
-    def token_hex(self, count: int) -> str:
-        return f"{self._chance.getrandbits(8 * count):0{2 * count}x}"
+    def urandom(self, count: int) -> bytes:
+        return self._chance.randbytes(count)
 
 
-def _let_happen(world: World, what: str) -> None:
+def let_happen(world: World, what: str) -> None:
+    """Go on until nothing is left to do, or a law is broken."""
     ended = world.scheduler.run(lambda: world.laws.broken is not None)
     world.laws.check(ended, f"{what} never ended")

@@ -66,7 +66,7 @@ class SimJournal:
         before = self._truth.runs.get(run_id)
         written = write()
         self._laws.journal_written(before, self._truth.runs[run_id])
-        self._scheduler.cross("journal written")
+        self._scheduler.cross(f"journal.{what} written")
         if self._weather.strikes(Fault.JOURNAL_LOST) or self._weather.journal_is_away:
             raise JournalUnavailable("the connection to the database broke")
         return written

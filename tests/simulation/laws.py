@@ -6,35 +6,26 @@ landed. Those about how everything ends are in `reckoning`. A broken law is writ
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from orchestrator import states
 from orchestrator.errors import CallError, CommandDisabled, Unreachable
 from orchestrator.model import Action, Outcome, Run, State, Target
 from tests.fakes.journal import MemoryJournal
+from tests.simulation.guard import Guards
 from tests.simulation.guest import Guest
+from tests.simulation.promise import Promise, Window
 from tests.simulation.scheduler import Killed, Process, Scheduler
 
 #: Seconds by which a living process may be late with a thaw: what the scheduler may take from it on its way.
 _LATE = 1.0
 
 
-@dataclass
-class Window:
-    """One freeze of ours, from its sending to the first thaw after it."""
-
-    process: Process
-    run: Run
-    #: The freeze certainly did not reach the agent, or was not obeyed.
-    refused: bool = False
-    thaw_sent: bool = False
-
-
 class Laws:
     """What must never happen."""
 
-    def __init__(self, journal: MemoryJournal, scheduler: Scheduler) -> None:
-        self._journal, self._scheduler = journal, scheduler
+    def __init__(self, journal: MemoryJournal, guards: Guards, scheduler: Scheduler) -> None:
+        self._journal, self._guards, self._scheduler = journal, guards, scheduler
+        self._promise = Promise(scheduler, guards, self.check)
         #: The machines, by name.
         self.guests: dict[str, Guest] = {}
         #: The first law that was broken, in words.
@@ -57,7 +48,7 @@ class Laws:
 
     # Freeze and thaw
 
-    def freeze_sent(self, process: Process, guest: Guest) -> Run:
+    def freeze_sent(self, process: Process, guest: Guest) -> Window:
         """A freeze is about to be sent: its intents, also those to cut and to thaw, are in the journal."""
         found = self._find_open(guest.name)
         self.check(found is not None, f"{guest.name}: frozen without an open run")
@@ -68,17 +59,22 @@ class Laws:
         for action in (Action.FREEZE, Action.CUT, Action.THAW):
             self.check(_intended(run, guest.name, action), f"{guest.name}: frozen without the intent to {action}")
         self.check(run.owner.pid == process.number, f"{guest.name}: frozen by a process that does not own the run")
-        self._windows[guest.name] = Window(process, run)
-        return run
-
-    def freeze_answered(self, process: Process, guest: Guest, run: Run, error: CallError | None) -> None:
-        """Our freeze was answered, or given up; from now on the hold limit counts."""
-        window = self._windows[guest.name]
-        window.refused = isinstance(error, (Unreachable, CommandDisabled))
+        guard, _ = self._guards.last(process, (run.id, guest.name))
+        self.check(guard is not None, f"{guest.name}: frozen, and no guard was armed for it")
         assert run.job is not None
+        self._windows[guest.name] = Window(process, run, run.job, self._scheduler.now, guest.excused)
+        return self._windows[guest.name]
+
+    def freeze_answered(self, guest: Guest, window: Window, error: CallError | None) -> None:
+        """Our freeze was answered, or given up; from now on the hold limit counts."""
+        window.refused, window.answered = isinstance(error, (Unreachable, CommandDisabled)), self._scheduler.now
         if not window.refused:
-            limit = self._scheduler.now + run.job.hold_limit + _LATE
+            limit = self._scheduler.now + window.job.hold_limit + _LATE
             self._scheduler.at(limit, lambda: self._hold_limit_has_come(window, guest))
+
+    def freeze_landed(self, guest: Guest, window: Window) -> None:
+        """The kernel holds the guest frozen for us."""
+        self._promise.frozen(guest, window)
 
     def _hold_limit_has_come(self, window: Window, guest: Guest) -> None:
         owes = window.process.sound and not window.thaw_sent
@@ -109,6 +105,12 @@ class Laws:
         run_id = self.opened.get(thread)
         self._windows = {name: window for name, window in self._windows.items() if window.run.id != run_id}
         return run_id
+
+    def turned_away(self, guest: Guest, holder: Process) -> None:
+        """A client could not connect, because of a living process. The one that froze has no excuse: it is fenced."""
+        window = self._windows.get(guest.name)
+        if window is None or window.process is not holder:
+            guest.excuse()
 
     def foreign_thawed(self, guest: Guest, since: float) -> None:
         """Our thaw let a stranger's freeze go: only when it came after our run, which could not tell them apart."""

@@ -9,15 +9,16 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from orchestrator import policy, recovery, service, settling, thawing, transaction, window
+from orchestrator import guard_main, policy, recovery, service, settling, thawing, transaction, window
 from orchestrator.clock import Clock, Deadline
 from orchestrator.errors import CallError, Superseded
 from orchestrator.model import Action, Outcome, Run, State, Step, Target
-from orchestrator.ports import Agent, Driver, Plan
+from orchestrator.ports import Agent, Driver, Lease, Plan
 from orchestrator.recorder import Recorder
 from orchestrator.recovery import Recovery
 from orchestrator.transaction import Transaction
 from orchestrator.window import Lane, Window
+from tests.simulation.host import Host, Record
 
 Mutant = Callable[[], AbstractContextManager[Any]]
 
@@ -197,6 +198,73 @@ def unknown_taken_for_failed() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def guard_armed_after_the_freeze() -> Iterator[None]:
+    """The timer is started when the freeze has succeeded, as KubeVirt does."""
+    arm, freeze = Transaction._arm, Window._freeze
+
+    class Later:
+        """Remembers what it was told of."""
+
+        def __init__(self) -> None:
+            self.arm: Callable[[], None]
+
+        def within(self, seconds: float | None, *, answered: bool = False) -> None:
+            pass
+
+        def release(self) -> None:
+            pass
+
+    def later(self: Transaction, lane: Lane) -> None:
+        if lane.freezes:
+            lane.lease = Later()
+            lane.lease.arm = lambda: arm(self, lane)
+
+    def freeze_and_arm(self: Window, lane: Lane) -> Outcome:
+        outcome = freeze(self, lane)
+        assert isinstance(lane.lease, Later)
+        lane.lease.arm()
+        return outcome
+
+    with patch.object(Transaction, "_arm", later), patch.object(Window, "_freeze", freeze_and_arm):
+        yield
+
+
+@contextmanager
+def guard_released_before_the_thaw_is_confirmed() -> Iterator[None]:
+    """The guard is let go when the thaw begins, for now we thaw ourselves."""
+    real = Window._thaw
+
+    def alone(self: Window, lane: Lane, lease: Lease, *, answered: bool) -> None:
+        lease.release()
+        real(self, lane, lease, answered=answered)
+
+    with patch.object(Window, "_thaw", alone):
+        yield
+
+
+def guard_that_does_not_fence() -> AbstractContextManager[Any]:
+    """The guard thaws past the deadline, and lets the hung orchestrator keep the agent's socket."""
+    return patch.object(Host, "_send_signal", lambda self, process, number: None)
+
+
+@contextmanager
+def guard_that_does_not_watch() -> Iterator[None]:
+    """The guard thaws once; the freeze that its orchestrator never had an answer to lands behind it."""
+    real = thawing.thaw_until_confirmed
+
+    def unwatched(agent: Agent, recorder: Recorder, clock: Clock, limit: float, *, watch: bool) -> None:
+        real(agent, recorder, clock, limit, watch=False)
+
+    with patch.object(guard_main, "thaw_until_confirmed", unwatched):
+        yield
+
+
+def guard_that_thaws_for_ever() -> AbstractContextManager[Any]:
+    """The guard does not look whether somebody else has settled the machine, which is frozen anew by now."""
+    return patch.object(Record, "needed", True)
+
+
 MUTANTS: list[Mutant] = [
     thaw_only_after_a_successful_freeze,
     thaw_assumed,
@@ -213,4 +281,9 @@ MUTANTS: list[Mutant] = [
     discard_without_asking,
     lost_answer_taken_for_no,
     unknown_taken_for_failed,
+    guard_armed_after_the_freeze,
+    guard_released_before_the_thaw_is_confirmed,
+    guard_that_does_not_fence,
+    guard_that_does_not_watch,
+    guard_that_thaws_for_ever,
 ]

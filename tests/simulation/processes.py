@@ -51,33 +51,33 @@ def command_run(world: World, process: Process, service: Service) -> None:
 
 def command_recover(world: World, process: Process, service: Service) -> None:
     """`quiesce recover`"""
-    _attempt(world, lambda: service.recover())
+    attempt(world, lambda: service.recover())
 
 
 def command_thaw(world: World, process: Process, service: Service) -> None:
     """`quiesce thaw`, in despair with `--force`."""
     process.forces = world.chance.random() < 0.3
     machine = world.chance.choice(list(world.machines))
-    _attempt(world, lambda: service.thaw(machine, force=process.forces))
+    attempt(world, lambda: service.thaw(machine, force=process.forces))
 
 
 def daemon(world: World, process: Process, service: Service) -> None:
     """`quiesce serve`: it runs jobs on threads of its own, sweeps now and then, and lives on."""
     scheduler = world.scheduler
-    _attempt(world, lambda: service.recover())
+    attempt(world, lambda: service.recover())
     for _ in range(world.chance.randint(1, 3)):
         when = scheduler.now + world.chance.random() * STORM * 0.5
         scheduler.spawn(process, "job", lambda: _run(world, process, service, wall(scheduler), Stop()), when)
     while scheduler.now < STORM + 3 * _RECOVERY_EVERY:
         scheduler.pause(scheduler.now + _RECOVERY_EVERY)
-        _attempt(world, lambda: service.recover())
+        attempt(world, lambda: service.recover())
 
 
 def last_recovery(world: World, process: Process, service: Service) -> None:
     """The one that is let live, and comes again while something is open."""
     process.doom = None
     for _ in range(3):
-        _attempt(world, lambda: service.recover())
+        attempt(world, lambda: service.recover())
         if not world.journal.open_runs():
             return
         world.scheduler.pause(world.scheduler.now + _RECOVERY_EVERY)
@@ -93,10 +93,10 @@ def _run(world: World, process: Process, service: Service, scheduled_for: dateti
         world.scheduler.tell(f"answered: {done.state} {done.consistency} {done.error}")
         check_answer(world.laws, done, world.guests, world.storages)
 
-    _attempt(world, run)
+    attempt(world, run)
 
 
-def _attempt(world: World, work: Callable[[], object]) -> None:
+def attempt(world: World, work: Callable[[], object]) -> None:
     """Do what may be refused or fail, in words; a defect is a broken law."""
     try:
         work()

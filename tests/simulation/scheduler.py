@@ -34,7 +34,13 @@ class Process:
         #: It is an operator's `thaw --force`: whoever froze.
         self.forces = False
         self.alive = True
+        #: When that was.
+        self.died = math.inf
         self.hangs = False
+        #: It ended at its doom, and not because it had nothing left to do.
+        self.doomed = False
+        #: It serves others: the history does not go on for its sake.
+        self.serves = False
         #: How many points it has passed at which it could have been killed.
         self.crossings = 0
         #: The crossing at which it is killed, or hangs; None: it is let live.
@@ -103,7 +109,7 @@ class Scheduler:
 
     def exit(self, process: Process) -> None:
         """The process is gone."""
-        process.alive = False
+        process.alive, process.died = False, self.now
         self._dead += [activity for activity in self._waiting if activity.process is process]
         self._waiting = [activity for activity in self._waiting if activity.process is not process]
         for heir in process.heirs:
@@ -154,6 +160,7 @@ class Scheduler:
         process.crossings += 1
         if process.crossings != process.doom or not process.alive:
             return
+        process.doomed = True
         if process.agony:
             self.tell(f"SIGSTOP {process.name}")
             process.hangs = True
@@ -200,9 +207,12 @@ class Scheduler:
 
     def _pass_time(self) -> bool:
         """Go on to the next thing that happens; say whether there is one."""
-        due = min((a.due for a in self._waiting if a.process.sound), default=math.inf)
+        sound = [activity for activity in self._waiting if activity.process.sound]
+        due = min((activity.due for activity in sound), default=math.inf)
         if self._timers:
             due = min(due, self._timers[0][0])
+        elif all(activity.process.serves for activity in sound):
+            return False
         if due == math.inf:
             return False
         self.now = max(self.now, due)

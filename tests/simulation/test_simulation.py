@@ -5,9 +5,11 @@ import subprocess
 import sys
 from collections import Counter
 
+import pytest
+
 from tests.simulation.history import live
 
-HISTORIES = 2_500
+HISTORIES = 1_500
 #: What the simulation must come to, or it proves nothing about it.
 ENDS = {
     "done filesystem",
@@ -23,6 +25,7 @@ ENDS = {
 }
 
 
+@pytest.mark.timeout(600)
 def test_no_law_is_broken() -> None:
     ends: Counter[str] = Counter()
     killed = 0

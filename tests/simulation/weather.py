@@ -7,6 +7,11 @@ to meet the interesting faults (swarm testing: Groce et al., ISSTA 2012).
 from enum import StrEnum, auto
 from random import Random
 
+from tests.simulation.scheduler import Process
+
+#: Crossings of a process with one guest from its freeze to the answer, and to its verdict, about.
+_FREEZE, _WINDOW = 4, 40
+
 
 class Fault(StrEnum):
     """What can go wrong with one call, or beside it."""
@@ -27,6 +32,7 @@ class Fault(StrEnum):
     JOURNAL_REFUSES = auto()  # away, before the write
     JOURNAL_LOST = auto()  # written, and the answer is lost
     JOURNAL_SLOW = auto()
+    NO_GUARD = auto()  # no other process can be started
 
 
 class Weather:
@@ -37,7 +43,9 @@ class Weather:
         usual = chance.choice([0.0, 0.01, 0.03, 0.1])
         self._rates = {fault: usual * chance.choice([0, 0, 1, 1, 3]) for fault in Fault}
         #: How often a process is doomed to die somewhere, and how often a doomed one hangs before.
-        self.doom, self.hang = chance.choice([0.0, 0.3, 0.6]), chance.choice([0.0, 0.3])
+        self.doom, self.hang = chance.choice([0.0, 0.3, 0.6]), chance.choice([0.0, 0.3, 0.6])
+        #: How often it is in its window, where it hurts.
+        self.doom_in_window = chance.choice([0.0, 0.3, 0.6])
         #: How often the journal goes away, as a whole, and a guest's agent for good.
         self.outages = chance.choice([0, 0, 1, 2])
         self.loss = chance.choice([0.0, 0.0, 0.1])
@@ -46,12 +54,24 @@ class Weather:
         #: Whether the whole journal is away now.
         self.journal_is_away = False
 
+    def freeze_sent(self, process: Process) -> None:
+        """A window begins."""
+        if self._chance.random() < self.doom_in_window:
+            self.doomed(process, self._chance.choice([_FREEZE, _WINDOW]))
+
     def strikes(self, fault: Fault, times: float = 1) -> bool:
         """Whether it does, `times` as often as usual."""
         rate = self._rates[fault]
         return rate > 0 and self._chance.random() < rate * times
 
+    def doomed(self, process: Process, within: int) -> None:
+        """Let a process die, or hang and die, at one of its next crossings."""
+        process.doom = process.crossings + self._chance.randint(1, within)
+        if self._chance.random() < self.hang:
+            process.agony = 60 * self._chance.random()
+
     def clear(self) -> None:
         """From now on nothing goes wrong."""
+        self.doom_in_window = 0.0
         self._rates = dict.fromkeys(Fault, 0.0)
         self.journal_is_away = False

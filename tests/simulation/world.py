@@ -4,16 +4,18 @@ It is what every process finds, and what outlives every process. A process gets 
 wires the product as `orchestrator.main` does, with the simulation behind each seam.
 """
 
+from collections.abc import Sequence
 from random import Random
 
 from orchestrator.model import Job, Machine, Owner, PreFlush, Quiesce
 from orchestrator.ports import Agent, Driver, Hypervisor
 from orchestrator.service import Service
-from tests.fakes.guard import MemoryGuard
 from tests.fakes.journal import MemoryJournal
 from tests.simulation.channel import SimAgent
 from tests.simulation.clock import SimClock
-from tests.simulation.guest import LIBVIRT, SOCKET, STRANGER, Guest, Order
+from tests.simulation.guard import Guards, SimGuard
+from tests.simulation.guest import LIBVIRT, SOCKET, STRANGER, Channel, Guest, Order
+from tests.simulation.host import Host
 from tests.simulation.journal import SimJournal
 from tests.simulation.laws import Laws
 from tests.simulation.scheduler import Process, Scheduler
@@ -27,19 +29,18 @@ STORM = 100.0
 class World:
     """What is there, whatever process looks at it."""
 
-    def __init__(self, chance: Random, scheduler: Scheduler) -> None:
-        self.scheduler, self.chance = scheduler, chance
-        self.weather = Weather(chance)
+    def __init__(self, chance: Random, scheduler: Scheduler, weather: Weather) -> None:
+        self.scheduler, self.chance, self.weather = scheduler, chance, weather
         self.journal = MemoryJournal(WorldClock(scheduler, Process("world", 0)))
-        #: It is armed and lets itself be read, and never thaws: it always dies with its orchestrator.
-        self.guard = MemoryGuard()
-        self.laws = Laws(self.journal, scheduler)
+        self.guards = Guards(scheduler, self.process, self.agent)
+        self.host = Host(scheduler, self.weather, self.guards.start, lambda machine: self.guests[machine].excuse())
+        self.laws = Laws(self.journal, self.guards, scheduler)
         self.processes: list[Process] = []
-        self.guests = {name: self._guest(name) for name in ["vm1", "vm2", "vm3"][: chance.randint(1, 3)]}
+        self.guests = {guest.name: guest for guest in self.draw_guests()}
         self.laws.guests = self.guests
         self.storages = {name: Storage(guest, scheduler) for name, guest in self.guests.items()}
         self.machines = {name: Machine(name, agent=f"/run/{name}.sock") for name in self.guests}
-        self.jobs = {name: self._job(name) for name in ["nightly", "hourly"][: chance.randint(1, 2)]}
+        self.jobs = {job.name: job for job in self.draw_jobs()}
         self._plan_disasters()
 
     def process(self, name: str) -> Process:
@@ -47,23 +48,26 @@ class World:
         process = Process(f"{name}{len(self.processes) + 1}", len(self.processes) + 1)
         self.processes.append(process)
         if self.chance.random() < self.weather.doom:
-            process.doom = self.chance.randint(1, 150)
-            if self.chance.random() < self.weather.hang:
-                process.agony = 60 * self.chance.random()
+            self.weather.doomed(process, 30 if name == "guard" else 150)  # a guard has little to do
         return process
 
     def service(self, process: Process) -> Service:
         """The product, as that process has it."""
+        clock = SimClock(self.scheduler, process)
         return Service(
             machines=self.machines,
             jobs=self.jobs,
             journal=SimJournal(self.journal, process, self.scheduler, self.weather, self.laws),
             connections=Connections(self, process),
-            guard=self.guard,
-            clock=SimClock(self.scheduler, process),
+            guard=SimGuard(self.host.folder, clock, self.guards.stuck),
+            clock=clock,
             owner=Owner("host", "boot", process.number, 1),
             is_gone=lambda owner: not self.processes[owner.pid - 1].alive,
         )
+
+    def agent(self, process: Process, machine: Machine) -> Agent:
+        """A client of a machine's agent, as that process has it."""
+        return SimAgent(self.guests[machine.name], process, self.scheduler, self.weather, self.laws)
 
     def clear(self) -> None:
         """The weather clears: nothing goes wrong any more, and every agent that is not lost obeys."""
@@ -72,9 +76,21 @@ class World:
         for guest in self.guests.values():
             guest.go_on()
 
-    def _guest(self, name: str) -> Guest:
-        mounts = ["/", "/data", "/var"][: self.chance.randint(1, 3)]
-        guest = Guest(name, mounts, self.chance.choice([SOCKET, LIBVIRT]), self.scheduler, self.weather)
+    def draw_guests(self) -> list[Guest]:
+        """The machines that there are."""
+        return [
+            self.guest(name, mounts, self.chance.choice([SOCKET, LIBVIRT]))
+            for name in ["vm1", "vm2", "vm3"][: self.chance.randint(1, 3)]
+            for mounts in [["/", "/data", "/var"][: self.chance.randint(1, 3)]]
+        ]
+
+    def draw_jobs(self) -> list[Job]:
+        """What is configured."""
+        return [self._job(name) for name in ["nightly", "hourly"][: self.chance.randint(1, 2)]]
+
+    def guest(self, name: str, mounts: Sequence[str], channel: Channel) -> Guest:
+        """One machine."""
+        guest = Guest(name, mounts, channel, self.scheduler, self.weather)
         guest.on_foreign_thaw = lambda since: self.laws.foreign_thawed(guest, since)
         return guest
 
@@ -103,7 +119,7 @@ class World:
             at(begin + luck() ** 2 * 80, lambda: self._journal_goes(False))
         for guest in self.guests.values():
             if luck() < self.weather.loss:
-                at(luck() * STORM * 0.6, guest.die)
+                at(luck() * STORM * 0.6, guest.lose)
             if luck() < self.weather.strangers:
                 begin = luck() * STORM * 0.6
                 at(begin, lambda guest=guest: _order(guest, "freeze"))  # type: ignore[misc]
@@ -121,8 +137,7 @@ class Connections:
         self._world, self._process = world, process
 
     def agent(self, machine: Machine) -> Agent:
-        world = self._world
-        return SimAgent(world.guests[machine.name], self._process, world.scheduler, world.weather, world.laws)
+        return self._world.agent(self._process, machine)
 
     def hypervisor(self, machine: Machine) -> Hypervisor | None:
         return None
