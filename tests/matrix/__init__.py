@@ -1,4 +1,5 @@
 """The crash matrix: everything ended at every boundary, with every fault, and what was seen written down.
 
+`boundaries` finds them by recording a run, `plan` combines them, and `case` lets one of them happen in the simulation.
 `document` keeps `docs/reliability.md`: each part of it is a table that the tests of that part have written.
 """

@@ -1,0 +1,88 @@
+"""Everything holds, whatever is ended where; and the document tells of every boundary that there is."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+import pytest
+
+from tests.matrix.boundaries import Trouble, troubles
+from tests.matrix.case import Case, live
+from tests.matrix.document import read
+from tests.matrix.plan import Place, boundaries, pairs, singles, with_faults
+from tests.simulation.mutants import (
+    Mutant,
+    guard_armed_after_the_freeze,
+    guard_that_does_not_fence,
+    recovery_closes_first,
+)
+from tests.simulation.weather import Fault
+from tests.tables import rows
+
+#: Of the cases that are many, `make test` tries each one of so many, and `make soak` all.
+SAMPLE = 12
+
+
+def broken(places: Iterable[Place]) -> list[str]:
+    return [f"{place}: {seen.broken}" for place in places if (seen := live(place.case)).broken is not None]
+
+
+@pytest.mark.timeout(600)
+def test_a_run_may_be_ended_at_every_boundary() -> None:
+    assert broken(singles()) == []
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("many", [with_faults, pairs])
+def test_and_with_every_fault_and_with_its_recovery(many: Callable[[], Iterator[Place]]) -> None:
+    assert broken(islice(many(), 0, None, SAMPLE)) == []
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("many", [with_faults, pairs])
+def test_and_so_in_all_combinations(many: Callable[[], Iterator[Place]]) -> None:
+    assert broken(many()) == []
+
+
+def test_a_run_in_which_nothing_goes_wrong_is_done() -> None:
+    seen = live(Case())
+    assert (seen.broken, seen.ended) == (None, "done filesystem")
+
+
+def test_a_run_crosses_every_seam() -> None:
+    seams = {boundary.name.split()[1].split(".")[0] for boundary in boundaries()}
+    assert seams == {"agent", "driver", "journal", "guard"}
+
+
+@pytest.mark.parametrize("trouble", troubles(list(boundaries())), ids=lambda t: f"{t.fault} {t.boundary}")
+def test_every_fault_strikes(trouble: Trouble) -> None:
+    """Or its column in the table would say nothing."""
+    usual, seen = live(Case(), traced=True), live(Case(trouble), traced=True)
+    assert seen.broken is None
+    assert seen.trace != usual.trace
+
+
+def test_a_freeze_that_lands_late_is_seen_by_whoever_thaws() -> None:
+    late = Trouble(Fault.LATE, "before agent.freeze")
+    freeze = next(boundary for boundary in live(Case(late)).run if boundary.name == "after agent.freeze")
+    assert live(Case(late, end=freeze.crossing)).thawed_by == "guard"
+    assert live(Case(late, end=freeze.crossing, with_guard=True)).thawed_by == "recover"
+
+
+@pytest.mark.parametrize(
+    "mutant", [guard_armed_after_the_freeze, guard_that_does_not_fence, recovery_closes_first], ids=lambda m: m.__name__
+)
+def test_a_broken_law_is_noticed(mutant: Mutant) -> None:
+    with mutant():
+        assert broken(singles()) != []
+
+
+def test_the_document_tells_of_every_boundary_of_today() -> None:
+    told = {row[0] for row in rows(read("fake"))}
+    untold = [boundary.name for boundary in boundaries() if boundary.name not in told]
+    assert not untold, "write the document anew: .venv/bin/python -m tests.matrix"
+
+
+def test_the_document_tells_of_nothing_that_did_not_hold() -> None:
+    assert "BROKEN" not in read("fake")
+    assert "not hold" not in read("fake")
