@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from tests.lab import BareGuest, Guest, LibvirtGuest, wait_for
+from tests.lab import PATIENCE, BareGuest, Guest, LibvirtGuest, wait_for
 
 QUIESCE = Path(sys.executable).with_name("quiesce")
 
@@ -41,7 +41,7 @@ def main() -> int:
     """Run the demonstration and return the exit code of the run in it."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quiesce-demo-")))
-        say("booting two guests: a domain under libvirtd, and a bare QEMU (the first time, their image is built)")
+        say("starting two guests: a domain under libvirtd, and a bare QEMU (the first time, they are built and booted)")
         domain, bare = LibvirtGuest(), BareGuest()
         for guest in (domain, bare):
             guest.start()
@@ -49,8 +49,8 @@ def main() -> int:
         for guest in (domain, bare):
             guest.wait_ready()
             guest.start_writer()
-        booted = " and ".join(f"{guest.boot_seconds:.1f} s" for guest in (domain, bare))
-        say(f"booted in {booted}; in both, a program writes all the time")
+        up = " and ".join(f"{guest.start_seconds:.1f} s" for guest in (domain, bare))
+        say(f"up after {up}; in both, a program writes all the time")
         configuration = folder / "quiesce.toml"
         configuration.write_text(
             CONFIGURATION.format(folder=folder, domain=domain.name, agent=bare.agent_socket, qmp=bare.qmp_socket)
@@ -61,7 +61,7 @@ def main() -> int:
         code = quiesce(configuration, "run", "nightly")
         quiesce(configuration, "history")
         for guest in (domain, bare):
-            wait_for(partial(wrote_since, guest, guest.writer_flushed()), 10, "one more record on each guest's disk")
+            wait_for(partial(wrote_since, guest, guest.writer_flushed()), PATIENCE, "one more record on each disk")
         say("both programs went on writing after the thaw")
     say("nothing is left running" if code == 0 else f"the run ended with exit code {code}")
     return code

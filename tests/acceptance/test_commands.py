@@ -33,7 +33,7 @@ def test_a_run_freezes_cuts_and_thaws(product: Product, guest: Guest) -> None:
     assert [step["figures"] for step in run["steps"] if step["action"] == "freeze" and step["outcome"] == "done"] == [
         {"frozen": 2}
     ]
-    assert 0 < target(run)["hold_ms"] < run["window_ms"] == target(run)["window_ms"] < 5000
+    assert 0 < target(run)["hold_ms"] < run["window_ms"] == target(run)["window_ms"] < 60_000
     assert guest.frozen_mounts() == []
 
     snapshot = target(run)["snapshot"]

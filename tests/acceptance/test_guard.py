@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.gate import Gate
 from tests.acceptance.product import Product, Running, outcomes
-from tests.lab import Guest, wait_for
+from tests.lab import PATIENCE, Guest, wait_for
 
 pytest_plugins = ["tests.lab.fixtures"]
 pytestmark = pytest.mark.real
@@ -42,7 +42,7 @@ def wait_written(guest: Guest, seconds: float) -> None:
 def recovered_by_guard(product: Product) -> None:
     """Recovery finds all settled but the journal."""
     (record,) = (product.folder / "guard").iterdir()
-    wait_for(lambda: record.read_text(), 10, "the guard's record")
+    wait_for(lambda: record.read_text(), PATIENCE, "the guard's record")
     (summary,) = product("recover", "--json").document
     run = product("show", summary["id"], "--json").run
     assert (run["state"], outcomes(run)) == ("recovered", BY_GUARD)
@@ -103,7 +103,7 @@ def test_it_outlives_a_service_that_is_stopped_and_ends_with_it(product: Product
     gate.open()
     assert running.wait().code == 1
     assert list((product.folder / "guard").iterdir()) == []
-    wait_for(lambda: not Path(f"/proc/{guard}").exists(), 10, "the guard's end")
+    wait_for(lambda: not Path(f"/proc/{guard}").exists(), PATIENCE, "the guard's end")
 
 
 def test_a_guest_that_was_stuck_is_thawed_after_the_command_has_ended(product: Product, vm: Guest, gate: Gate) -> None:

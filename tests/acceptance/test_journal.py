@@ -9,7 +9,7 @@ import pytest
 from tests.acceptance.gate import Gate
 from tests.acceptance.product import Ended, Product
 from tests.acceptance.tmpfs import Tmpfs
-from tests.lab import Guest, wait_for
+from tests.lab import PATIENCE, Guest, wait_for
 
 pytest_plugins = ["tests.lab.fixtures"]
 pytestmark = pytest.mark.real
@@ -62,7 +62,7 @@ def test_a_disk_that_fills_up_inside_the_window(product: Product, guest: Guest, 
         gate.wait_entered()
         small.fill()
         gate.open()
-        wait_for(lambda: not guest.fs_frozen(), 10, "the thaw, though nothing can be written down")
+        wait_for(lambda: not guest.fs_frozen(), PATIENCE, "the thaw, though nothing can be written down")
         assert running.alive
         small.free()
         ended = running.wait()

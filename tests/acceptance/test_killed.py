@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.gate import Gate
 from tests.acceptance.product import Product, outcomes, target
-from tests.lab import BareGuest, Guest, LibvirtGuest, wait_for
+from tests.lab import PATIENCE, BareGuest, Guest, LibvirtGuest, wait_for
 
 pytest_plugins = ["tests.lab.fixtures"]
 pytestmark = pytest.mark.real
@@ -48,7 +48,7 @@ def test_killed_in_the_window_and_recovered(
     assert product.states() == ["running"]
 
     recovery = product.start("recover", "--json")
-    wait_for(lambda: not (bare_guest.fs_frozen() or libvirt_guest.fs_frozen()), 10, "the thaw of both")
+    wait_for(lambda: not (bare_guest.fs_frozen() or libvirt_guest.fs_frozen()), PATIENCE, "the thaw of both")
     recovered = recovery.wait()
     (summary,) = recovered.document
     assert (recovered.code, summary["state"], summary["consistency"]) == (0, "recovered", "none")
@@ -130,7 +130,7 @@ def test_killed_before_the_freeze_leaves_nothing(product: Product, guest: Guest,
         running = product.start("run", "job")
         gate.wait_entered()
         overlays = list(before[0].parent.glob(f"*.quiesce-{product.history()[0]['id']}.qcow2"))
-        assert len(overlays) == 1
+        assert overlays
         running.send(signal.SIGKILL)
         running.wait()
     assert not guest.fs_frozen()
@@ -138,7 +138,7 @@ def test_killed_before_the_freeze_leaves_nothing(product: Product, guest: Guest,
     ended = product("recover", "--json")
     (summary,) = ended.document
     assert (ended.code, summary["state"], summary["consistency"]) == (0, "recovered", "none")
-    assert not overlays[0].exists()
+    assert not any(overlay.exists() for overlay in overlays)
     assert guest.active_disks() == before
     run = product("show", summary["id"], "--json").run
     assert outcomes(run) == [("preflight", "done"), ("prepare", "unknown"), ("discard", "done")]
@@ -153,7 +153,7 @@ def test_overlays_that_qemu_had_opened_are_closed(product: Product, vm: BareGues
             gate.wait_entered()
             vm.stop_agent()  # the last question before the freeze goes unanswered
             gate.open()
-        wait_for(lambda: len(our_nodes(vm) - ours) == len(before), 20, "the overlays to be opened")
+        wait_for(lambda: len(our_nodes(vm) - ours) == len(before), PATIENCE, "the overlays to be opened")
         running.send(signal.SIGKILL)
         running.wait()
     vm.cont_agent()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.product import Product, target
-from tests.lab import Guest, wait_for
+from tests.lab import PATIENCE, Guest, wait_for
 from tests.lab.proof import RECORD_BYTES, count_records, examine_ext4
 
 pytest_plugins = ["tests.lab.fixtures"]
@@ -24,7 +24,7 @@ def test_a_quiesced_cut_needs_no_recovery(product: Product, guest: Guest, tmp_pa
     flushed = guest.writer_flushed()
     cut = run_and_copy(product, 0, tmp_path / "cut", "filesystem")
     assert examine_ext4(cut).quiesced
-    wait_for(lambda: guest.writer_flushed() > flushed, 10, "the writer to go on after the thaw")
+    wait_for(lambda: guest.writer_flushed() > flushed, PATIENCE, "the writer to go on after the thaw")
     assert flushed <= count_records(cut) <= guest.stop_writer()
 
 
@@ -51,7 +51,7 @@ def test_xfs_holds_in_its_files_what_was_flushed(product: Product, vm: Guest, tm
 def keep_busy(guest: Guest, mount: str) -> None:
     """Start a writer and let it get going."""
     guest.start_writer(mount)
-    wait_for(lambda: guest.writer_flushed() > 20, 10, "a busy writer")
+    wait_for(lambda: guest.writer_flushed() > 20, PATIENCE, "a busy writer")
 
 
 def run_and_copy(product: Product, disk: int, copy: Path, consistency: str) -> Path:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.acceptance.gate import Gate
 from tests.acceptance.product import Product
-from tests.lab import Guest, wait_for
+from tests.lab import PATIENCE, Guest, wait_for
 
 pytest_plugins = ["tests.lab.fixtures"]
 pytestmark = pytest.mark.real
@@ -16,7 +16,7 @@ def test_it_runs_what_is_due_until_it_is_asked_to_stop(product: Product, vm: Gue
     product.job("vm", cut=["/bin/true"], every="1s")
     product.job("vm", name="never", cut=["/bin/false"], schedule="0 0 29 2 *")
     serving = product.start("serve", "--json")
-    wait_for(lambda: product.states()[:2] == ["done", "done"] or None, 20, "two runs", poll=0.2)
+    wait_for(lambda: product.states()[:2] == ["done", "done"] or None, PATIENCE, "two runs", poll=0.2)
     serving.send(signal.SIGTERM)
     ended = serving.wait()
     assert (ended.code, ended.document) == (0, {"stopped": True})
@@ -48,7 +48,7 @@ def test_it_recovers_first_and_takes_no_notice_of_what_it_cannot_run(product: Pr
     killed.wait()
     product.job("vm", name="broken", cut=["/nowhere/program"], every="1s")
     serving = product.start("serve")
-    wait_for(lambda: not vm.fs_frozen(), 20, "the thaw")
+    wait_for(lambda: not vm.fs_frozen(), PATIENCE, "the thaw")
     wait_for(lambda: product.states().count("failed") or None, 30, "a run that fails", poll=0.2)
     assert serving.alive
     serving.send(signal.SIGINT)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.acceptance.gate import Gate
 from tests.acceptance.product import Product, outcomes
-from tests.lab import Guest, wait_for
+from tests.lab import PATIENCE, Guest, wait_for
 
 pytest_plugins = ["tests.lab.fixtures"]
 pytestmark = pytest.mark.real
@@ -24,12 +24,12 @@ def test_other_signals_do_the_same(product: Product, vm: Guest, gate: Gate, numb
 
 
 def stop_in_the_window(product: Product, guest: Guest, gate: Gate, number: signal.Signals) -> None:
-    product.job("vm", cut=gate.cut, hold_limit="30s")
+    product.job("vm", cut=gate.cut, hold_limit="120s")
     running = product.start("run", "job", "--json")
     gate.wait_entered()
     assert guest.fs_frozen()
     running.send(number)
-    wait_for(lambda: not guest.fs_frozen(), 10, "the thaw, long before the hold limit")
+    wait_for(lambda: not guest.fs_frozen(), PATIENCE, "the thaw, long before the hold limit")
     assert running.alive, "the cut still stands in the gate"
     gate.open()
     ended = running.wait()

@@ -4,7 +4,7 @@ import pytest
 
 from tests.acceptance.gate import Gate
 from tests.acceptance.product import Product, outcomes, target
-from tests.lab import BareGuest, Guest, LibvirtGuest, libvirtd, wait_for
+from tests.lab import PATIENCE, BareGuest, Guest, LibvirtGuest, libvirtd, wait_for
 
 pytest_plugins = ["tests.lab.fixtures"]
 pytestmark = pytest.mark.real
@@ -82,6 +82,6 @@ def test_a_migrating_machine_is_refused(product: Product, vm: BareGuest) -> None
         ended = product.run()
     finally:
         vm.monitor("migrate_cancel")
-        wait_for(lambda: vm.monitor("query-migrate")["status"] == "cancelled", 20, "the end of the migration")
+        wait_for(lambda: vm.monitor("query-migrate")["status"] == "cancelled", PATIENCE, "the end of the migration")
     assert (ended.code, ended.run["state"]) == (5, "refused")
     assert "migrating" in ended.run["error"]

@@ -19,12 +19,13 @@ from tests.lab.domain import LibvirtGuest
 from tests.lab.guest import BareGuest
 from tests.lab.image import Image, ensure_image
 from tests.lab.serial_line import Answer
-from tests.lab.waiting import LabError, LabTimeout, wait_for
+from tests.lab.waiting import PATIENCE, LabError, LabTimeout, wait_for
 from tests.lab.wires import WireError, ask_agent, ask_qmp, listens
 
 __all__ = [
     "AGENT_CHANNEL",
     "HIDDEN_CHANNEL",
+    "PATIENCE",
     "Answer",
     "BareGuest",
     "Disk",

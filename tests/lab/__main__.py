@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.lab.base import Guest
 from tests.lab.domain import LibvirtGuest
 from tests.lab.guest import BareGuest
-from tests.lab.heir import inherit, sweep
+from tests.lab.heir import bury, sweep
 from tests.lab.image import ensure_image
 from tests.lab.libvirtd import be_parent
 from tests.lab.places import cache_root
@@ -24,7 +24,7 @@ def say(text: str) -> None:
 def boot(guest: Guest) -> None:
     """Boot a guest, say how to reach it, and run the lines of standard input in it until their end."""
     with guest:
-        say(f"{guest.name} booted in {guest.boot_seconds:.1f} s in {guest.work}")
+        say(f"{guest.name} is up after {guest.start_seconds:.1f} s in {guest.work}")
         say(f"agent: {guest.agent_socket}\nqmp: {guest.qmp_socket}")
         say("type commands for the guest, Ctrl-D to end it")
         for line in sys.stdin:
@@ -40,7 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description="real guests for tests")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("build", help="build the guests' kernel and initramfs into the cache")
-    booted = commands.add_parser("boot", help="boot a guest and run the lines of standard input in it")
+    booted = commands.add_parser("boot", help="start a guest and run the lines of standard input in it")
     booted.add_argument("--libvirt", action="store_true", help="as a libvirt domain")
     commands.add_parser("sweep", help="end the guests that a killed process left behind")
     commands.add_parser("clean", help="sweep, and remove the cache")
@@ -67,7 +67,7 @@ def _do(asked: argparse.Namespace) -> None:
     elif asked.command == "boot":
         boot(LibvirtGuest() if asked.libvirt else BareGuest())
     elif asked.command == "bury":
-        inherit(asked.folder)
+        bury(asked.folder)
     elif asked.command == "parent":
         be_parent(asked.daemon)
     else:

@@ -2,10 +2,11 @@
 
 import atexit
 import contextlib
+import shutil
 import subprocess
 import time
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,14 +16,16 @@ from tests.lab.disks import MOUNTS, Disk, make_disk
 from tests.lab.heir import appoint_heir, dismiss_heir
 from tests.lab.image import Image, ensure_image
 from tests.lab.places import guest_name, make_work_folder, remove_work_folder
+from tests.lab.saved import ensure_saved, load, save
 from tests.lab.serial_line import Answer, SerialLine
-from tests.lab.waiting import LabError
+from tests.lab.waiting import PATIENCE, LabError
 
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
 HIDDEN_CHANNEL = "org.qemu.guest_agent.1"
 # tsc=reliable: no watchdog that gives up the clock when the host is busy. mitigations=off: emulated system calls are
 # slow enough without.
 KERNEL_OPTIONS = "console=ttyS1 quiet loglevel=5 tsc=reliable no_timer_check mitigations=off nokaslr panic=-1"
+#: Seconds; an emulated guest on a busy host may take its time.
 BOOT_SECONDS = 90.0
 # A snapshot of a shared guest leaves one more file in the chain of each disk.
 DEEPEST_CHAIN = 12
@@ -41,6 +44,14 @@ class Spec:
     channels: tuple[str, ...] = (AGENT_CHANNEL,)
     start_agent: bool = True
 
+    def to_save(self) -> "Spec":
+        """Return the spec of the guest whose saved state this one can be started from: only its disks are not slow."""
+        return replace(self, disks=tuple(replace(disk, throttle=None) for disk in self.disks))
+
+    def savable(self) -> bool:
+        """Tell whether a guest that has booted stands for any other: what a given image holds is known to the test."""
+        return bool(self.disks) and all(disk.image is None for disk in self.disks)
+
     def mounts(self) -> tuple[str, ...]:
         """Return where each disk is mounted; "-" for one that is not."""
         return tuple(disk.mount or MOUNTS[slot] for slot, disk in enumerate(self.disks))
@@ -55,17 +66,18 @@ class Guest(GuestControl):
     """The life of a guest, whoever runs it: a work folder, disks, a serial line.
 
     `agent_socket` and `qmp_socket` are what the product may be given; None where this form of a guest has none.
-    `disks` are the files that it was started with: after a snapshot they are backing files. `boot_seconds` is how long
-    it took from the start until the serial line answered.
+    `disks` are the files that it was started with: after a snapshot they are backing files. `start_seconds` is how long
+    it took from the start until the guest could be used.
     """
 
-    def __init__(self, spec: Spec | None = None) -> None:
-        """Prepare a guest; nothing exists before `start`."""
+    def __init__(self, spec: Spec | None = None, *, boots: bool = False) -> None:
+        """Prepare a guest; nothing exists before `start`. With `boots` it boots, whatever has been saved."""
         self.spec = spec or Spec()
         self.disks: list[Path] = []
         self.agent_socket: Path | None = None
         self.qmp_socket: Path | None = None
-        self.boot_seconds = 0.0
+        self.start_seconds = 0.0
+        self._boots = boots or not self.spec.savable()
         self._work: Path | None = None
         self._serial: SerialLine | None = None
         self._heir: subprocess.Popen[bytes] | None = None
@@ -96,15 +108,18 @@ class Guest(GuestControl):
         """Start the guest without waiting for it; what was begun is undone when that fails."""
         image = ensure_image()
         self._prepare()
+        saved = None if self._boots else self._saved(image)
         self._work = make_work_folder()
         # After what _prepare has registered, hence before it when the process ends.
         atexit.register(self.stop)
         begun = time.monotonic()
         try:
-            self._make_disks()
-            self._launch(image)
-            self._serial = SerialLine(self.work / "serial")
             self._heir = appoint_heir(self.work)
+            self._make_disks(saved)
+            self._launch(image)
+            if saved is not None:
+                load(self.monitor)
+            self._serial = SerialLine(self.work / "serial")
         except BaseException:
             self.stop()
             raise
@@ -112,16 +127,20 @@ class Guest(GuestControl):
         return self
 
     def wait_ready(self, timeout: float = BOOT_SECONDS) -> Self:
-        """Wait until the guest has booted, its disks are mounted and its agent was started."""
+        """Wait until the guest is up, its disks are mounted and its agent was started."""
         if self._serial is None:
             raise LabError("the guest is not started")
         try:
-            self._serial.wait_ready(timeout)
+            if self._boots:
+                self._serial.wait_ready(timeout)
+            else:
+                # Its clock stood still while it was saved.
+                self.shell(f"date -s @{time.time():.0f}", timeout)
         except LabError as error:
             raise LabError(f"{error}\n{self.console()[-2000:]}") from error
         if self.spec.start_agent:
             self.wait_agent()
-        self.boot_seconds = time.monotonic() - self._begun
+        self.start_seconds = time.monotonic() - self._begun
         return self
 
     def stop(self) -> None:
@@ -150,14 +169,14 @@ class Guest(GuestControl):
             return (self.work / "console.log").read_text(errors="replace")
         return ""
 
-    def run(self, script: str, timeout: float = 10.0) -> Answer:
+    def run(self, script: str, timeout: float = PATIENCE) -> Answer:
         """Run a shell script in the guest over the serial line and return how it ended; `timeout` in seconds."""
         if self._serial is None:
             raise LabError("the guest is not started")
         return self._serial.wait(self._serial.start(script), timeout)
 
     @abstractmethod
-    def monitor(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = 10.0) -> Any:
+    def monitor(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = PATIENCE) -> Any:
         """Ask QEMU itself (QMP) on a path that is not the product's, and return the result; `timeout` in seconds."""
 
     def reusable(self) -> bool:
@@ -174,6 +193,10 @@ class Guest(GuestControl):
         """Start QEMU and set the sockets' attributes."""
 
     @abstractmethod
+    def _shut_down(self) -> None:
+        """Let QEMU close its files and end."""
+
+    @abstractmethod
     def _end(self) -> None:
         """End QEMU, whatever state it is in."""
 
@@ -182,9 +205,30 @@ class Guest(GuestControl):
         blocks = self.monitor("query-block")
         return [Path(block["inserted"]["image"]["filename"]) for block in blocks if "inserted" in block]
 
-    def _make_disks(self) -> None:
-        """Make the files of the disks, or take the given ones."""
-        self.disks = [
-            disk.image or make_disk(self.work / f"disk{slot}.qcow2", disk.size_mb, disk.fstype, slot)
-            for slot, disk in enumerate(self.spec.disks)
-        ]
+    def _saved(self, image: Image) -> Path:
+        """Return the folder with the disks of a guest of this form and spec that has booted."""
+
+        spec = self.spec.to_save()
+
+        def boot_and_save(folder: Path) -> bool:
+            with type(self)(spec, boots=True) as guest:
+                if not guest.keeps_time():
+                    return False
+                save(guest.monitor)
+                guest._shut_down()
+                for disk in guest.disks:
+                    shutil.copyfile(disk, folder / disk.name)
+            return True
+
+        return ensure_saved(f"{type(self).__name__} {spec} {image}", boot_and_save)
+
+    def _make_disks(self, saved: Path | None) -> None:
+        """Make the files of the disks: empty, as they were saved, or the given ones."""
+        self.disks = []
+        for slot, disk in enumerate(self.spec.disks):
+            path = disk.image or self.work / f"disk{slot}.qcow2"
+            if saved is not None:
+                shutil.copyfile(saved / path.name, path)
+            elif disk.image is None:
+                make_disk(path, disk.size_mb, disk.fstype, slot)
+            self.disks.append(path)

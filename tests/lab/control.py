@@ -4,14 +4,17 @@ Everything here goes over the serial line, never through the agent: the agent is
 """
 
 import shlex
+import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
 from tests.lab.serial_line import Answer
-from tests.lab.waiting import LabError, wait_for
+from tests.lab.waiting import PATIENCE, LabError, wait_for
 
 METER_LOG = "/run/stallmeter.log"
+#: For how long a guest's clock is watched, and how far it may be off, as a part of that.
+CLOCK_SECONDS, CLOCK_DRIFT = 3.0, 0.05
 WRITER_REPORT = "/run/writer.flushed"
 
 
@@ -32,11 +35,11 @@ class GuestControl(ABC):
         """Return where the guest's disks are mounted."""
 
     @abstractmethod
-    def run(self, script: str, timeout: float = 10.0) -> Answer:
+    def run(self, script: str, timeout: float = PATIENCE) -> Answer:
         """Run a shell script in the guest over the serial line and return how it ended; `timeout` in seconds."""
 
     @abstractmethod
-    def agent(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = 10.0) -> Any:
+    def agent(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = PATIENCE) -> Any:
         """Ask the agent, by the lab's own client, and return its result; `timeout` in seconds."""
 
     @property
@@ -48,7 +51,7 @@ class GuestControl(ABC):
     def open_channels(self) -> int:
         """Return how many of the guest's channels an agent has opened, as far as the host knows."""
 
-    def shell(self, script: str, timeout: float = 10.0) -> str:
+    def shell(self, script: str, timeout: float = PATIENCE) -> str:
         """Run a shell script in the guest and return its output; LabError when its status is not 0."""
         answer = self.run(script, timeout)
         if answer.status != 0:
@@ -64,7 +67,7 @@ class GuestControl(ABC):
     def kill_agent(self) -> None:
         """End the agent without letting it clean up, and wait until it is gone."""
         self.run("killall -9 qemu-ga")
-        wait_for(lambda: not self.agent_pids() and not self.open_channels(), 10, "the end of the agent")
+        wait_for(lambda: not self.agent_pids() and not self.open_channels(), PATIENCE, "the end of the agent")
 
     def stop_agent(self) -> None:
         """Make the agent mute: it is there, its channel is open, and it answers nothing."""
@@ -81,7 +84,7 @@ class GuestControl(ABC):
 
     def wait_agent(self) -> None:
         """Wait until an agent has opened each of the guest's channels, and the host knows it."""
-        wait_for(lambda: self.open_channels() == self.channel_count, 10, "the agent to open its channel")
+        wait_for(lambda: self.open_channels() == self.channel_count, PATIENCE, "the agent to open its channel")
 
     def restart_agent(self, options: str = "", hook: str = "") -> None:
         """Restart the agent with other options, for instance "-b guest-exec", and with a freeze hook (a script).
@@ -107,7 +110,7 @@ class GuestControl(ABC):
 
     def freeze_by_hand(self, mount: str) -> None:
         """Freeze one file system behind the agent's back."""
-        self.shell(f"fsfreeze -f {mount}", timeout=60)
+        self.shell(f"fsfreeze -f {mount}")
 
     def thaw_by_hand(self, mount: str) -> None:
         """Thaw one file system behind the agent's back."""
@@ -119,8 +122,7 @@ class GuestControl(ABC):
         self.shell(
             f"dd if=/dev/zero of={file} bs=1M count={megabytes} 2>/dev/null && device=$(losetup -f) && "
             f"losetup $device {file} && mke2fs $device >/dev/null && mkdir -p {mount} && "
-            f"mount -t ext2 $device {mount}",
-            timeout=30,
+            f"mount -t ext2 $device {mount}"
         )
 
     def umount_loop(self, mount: str = "/mnt/loop") -> None:
@@ -137,7 +139,7 @@ class GuestControl(ABC):
         """Start an application that flushes all the time and notes each gap above the threshold."""
         self.stop_stallmeter()
         self.shell(f": >{METER_LOG}; stallmeter {mount}/stallmeter {threshold_ms} >>{METER_LOG} & :")
-        wait_for(lambda: "START" in self.shell(f"cat {METER_LOG}"), 10, "the stall meter's first flush")
+        wait_for(lambda: "START" in self.shell(f"cat {METER_LOG}"), PATIENCE, "the stall meter's first flush")
 
     def mark(self, text: str) -> None:
         """Note a moment in the stall meter's log."""
@@ -146,6 +148,23 @@ class GuestControl(ABC):
     def clock_ms(self) -> float:
         """Return the guest's monotonic clock."""
         return float(self.shell("stallmeter --now"))
+
+    def clock_offset_ms(self) -> float:
+        """Return how far the guest's monotonic clock is ahead of the host's, by the quickest of five readings."""
+        readings = []
+        for _ in range(5):
+            before = time.monotonic() * 1000
+            shown = self.clock_ms()
+            after = time.monotonic() * 1000
+            readings.append((after - before, shown - (before + after) / 2))
+        return min(readings)[1]
+
+    def keeps_time(self) -> bool:
+        """Tell whether the guest's clock goes as fast as the host's: one that boots on a busy host may err."""
+        begun, offset = time.monotonic(), self.clock_offset_ms()
+        wait_for(lambda: time.monotonic() > begun + CLOCK_SECONDS, PATIENCE, "some seconds")
+        passed = time.monotonic() - begun
+        return abs(self.clock_offset_ms() - offset) < passed * 1000 * CLOCK_DRIFT
 
     def meter_log(self) -> list[str]:
         """Return the stall meter's lines: START, STALL and MARK."""
@@ -165,7 +184,7 @@ class GuestControl(ABC):
         """Start a busy application whose numbered records can be proven to be in a restored image."""
         self.stop_writer()
         self.shell(f"rm -f {WRITER_REPORT}; writer {mount}/records {WRITER_REPORT} >/run/writer.log & :")
-        wait_for(self.writer_flushed, 10, "the writer's first flush")
+        wait_for(self.writer_flushed, PATIENCE, "the writer's first flush")
 
     def writer_flushed(self) -> int:
         """Return the number of the last record whose flush was confirmed; 0 when there is none."""
@@ -178,7 +197,7 @@ class GuestControl(ABC):
 
     def check_records(self, path: str = "/data/records") -> int:
         """Return how many whole records a writer's file holds; LabError when one of them is damaged."""
-        return int(self.shell(f"writer --check {path}", timeout=60).split()[1])
+        return int(self.shell(f"writer --check {path}").split()[1])
 
     def dirty(self, megabytes: int, mount: str = "/data") -> float:
         """Write that much into the guest's page cache, and return how many megabytes of it are not on the disk yet.

@@ -13,7 +13,7 @@ from tests.lab.disks import image_format
 from tests.lab.heir import DOMAIN
 from tests.lab.image import Image
 from tests.lab.libvirtd import URI, virsh
-from tests.lab.waiting import LabError
+from tests.lab.waiting import PATIENCE, LabError
 from tests.lab.wires import ask_agent
 
 QEMU_USER = "libvirt-qemu"
@@ -29,7 +29,7 @@ class LibvirtGuest(Guest):
 
     uri = URI
 
-    def agent(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = 10.0) -> Any:
+    def agent(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = PATIENCE) -> Any:
         """Ask the agent, through libvirt where it can, and return its result; `timeout` in seconds."""
         if AGENT_CHANNEL in self.spec.channels:
             request = json.dumps({"execute": command} | ({"arguments": arguments} if arguments else {}))
@@ -40,7 +40,7 @@ class LibvirtGuest(Guest):
             raise LabError("the guest has no agent channel")
         return ask_agent(self.agent_socket, command, arguments, timeout)
 
-    def monitor(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = 10.0) -> Any:
+    def monitor(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = PATIENCE) -> Any:
         """Ask QEMU through libvirt and return the result; `timeout` in seconds."""
         request = json.dumps({"execute": command} | ({"arguments": arguments} if arguments else {}))
         reply = json.loads(virsh("qemu-monitor-command", self.name, request, timeout=timeout))
@@ -83,7 +83,7 @@ class LibvirtGuest(Guest):
         definition.write_text(self._xml(kernel, initrd))
         (self.work / DOMAIN).write_text(self.name)
         virsh("define", str(definition))
-        virsh("start", self.name)
+        virsh("start", self.name, *([] if self._boots else ["--paused"]))
 
     def _xml(self, kernel: Path, initrd: Path) -> str:
         """Return the domain's definition."""
@@ -129,6 +129,10 @@ class LibvirtGuest(Guest):
             source = {} if name == AGENT_CHANNEL else {"path": str(self.channel_socket(name))}
             _add(channel, "source", mode="bind", **source)
             _add(channel, "target", type="virtio", name=name)
+
+    def _shut_down(self) -> None:
+        """Let QEMU close its files and end."""
+        virsh("destroy", self.name, "--graceful")
 
     def _end(self) -> None:
         """End the domain and make libvirt forget it."""

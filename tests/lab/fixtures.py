@@ -56,7 +56,7 @@ def libvirt_guest(shared_libvirt_guest: Shared[LibvirtGuest]) -> LibvirtGuest:
 
 @pytest.fixture
 def fresh_bare_guest(lab: None) -> Iterator[FreshBareGuest]:
-    """A maker of bare guests for this test alone: `fresh_bare_guest(Spec(...))`, booted; they end with the test."""
+    """A maker of bare guests for this test alone: `fresh_bare_guest(Spec(...))`, ready; they end with the test."""
     with ExitStack() as guests:
 
         def make(spec: Spec | None = None) -> BareGuest:
@@ -67,7 +67,7 @@ def fresh_bare_guest(lab: None) -> Iterator[FreshBareGuest]:
 
 @pytest.fixture
 def fresh_libvirt_guest(lab: None) -> Iterator[FreshLibvirtGuest]:
-    """A maker of libvirt guests for this test alone: `fresh_libvirt_guest(Spec(...))`, booted; they end with it."""
+    """A maker of libvirt guests for this test alone: `fresh_libvirt_guest(Spec(...))`, ready; they end with it."""
     with ExitStack() as guests:
 
         def make(spec: Spec | None = None) -> LibvirtGuest:

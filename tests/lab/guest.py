@@ -8,7 +8,7 @@ from tests.lab.base import Guest
 from tests.lab.disks import image_format
 from tests.lab.image import Image
 from tests.lab.places import identity
-from tests.lab.waiting import LabError, wait_for
+from tests.lab.waiting import PATIENCE, LabError, wait_for
 from tests.lab.wires import ask_agent, ask_qmp, listens
 
 
@@ -28,13 +28,13 @@ class BareGuest(Guest):
             raise LabError("the guest is not started")
         return self._process.pid
 
-    def agent(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = 10.0) -> Any:
+    def agent(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = PATIENCE) -> Any:
         """Ask the agent, by the lab's own client, and return its result; `timeout` in seconds."""
         if self.agent_socket is None:
             raise LabError("the guest has no agent channel")
         return ask_agent(self.agent_socket, command, arguments, timeout)
 
-    def monitor(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = 10.0) -> Any:
+    def monitor(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = PATIENCE) -> Any:
         """Ask QEMU by the lab's own monitor and return the result; `timeout` in seconds."""
         return ask_qmp(self.work / "lab-qmp", command, arguments, timeout)
 
@@ -58,7 +58,7 @@ class BareGuest(Guest):
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         (self.work / "qemu").write_text(identity(self._process.pid))
-        wait_for(lambda: self._died() or listens(self.work / "lab-qmp"), 30, "QEMU's monitor")
+        wait_for(lambda: self._died() or listens(self.work / "lab-qmp"), PATIENCE, "QEMU's monitor")
         self._throttle()
 
     def _died(self) -> bool:
@@ -81,6 +81,7 @@ class BareGuest(Guest):
             *["-serial", f"unix:{self.work / 'serial'},server=on,wait=off"],
             *["-serial", f"file:{self.work / 'console.log'}"],
             *monitors,
+            *([] if self._boots else ["-S"]),
         ]
 
     def _channels(self) -> list[str]:
@@ -109,6 +110,12 @@ class BareGuest(Guest):
                 device = f"/machine/peripheral/vd{slot}/virtio-backend"
                 limits = {"id": device, "bps": disk.throttle} | dict.fromkeys(rest, 0)
                 self.monitor("block_set_io_throttle", limits)
+
+    def _shut_down(self) -> None:
+        """Let QEMU close its files and end."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(PATIENCE)
 
     def _end(self) -> None:
         """Kill QEMU: there is nothing in a lab guest worth a shutdown."""

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab.waiting import LabError, LabTimeout, wait_for
+from tests.lab.waiting import PATIENCE, LabError, LabTimeout, wait_for
 
 READY = "LAB-READY"
 
@@ -29,7 +29,7 @@ class Answer:
 class SerialLine:
     """One connection to a guest's serial line; safe to use from several threads."""
 
-    def __init__(self, path: Path, timeout: float = 10.0) -> None:
+    def __init__(self, path: Path, timeout: float = PATIENCE) -> None:
         """Connect, waiting up to `timeout` seconds for the socket to be there."""
         self._socket = wait_for(lambda: _connect(path), timeout, f"the serial line {path}")
         self._numbers = itertools.count(1)

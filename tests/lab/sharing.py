@@ -9,23 +9,31 @@ from typing import Generic, TypeVar
 from tests.lab.base import Guest
 from tests.lab.domain import LibvirtGuest
 from tests.lab.guest import BareGuest
-from tests.lab.waiting import LabError
+from tests.lab.waiting import PATIENCE, LabError, wait_for
 
 AnyGuest = TypeVar("AnyGuest", bound=Guest)
 FreshBareGuest = Callable[..., BareGuest]
 FreshLibvirtGuest = Callable[..., LibvirtGuest]
 
 
+#: In one script, for each costs a tenth of a second: end the load and the agent, thaw, and remove what they left.
+REST = """
+killall -9 stallmeter writer qemu-ga 2>/dev/null
+while killall -0 qemu-ga 2>/dev/null; do sleep 0.02; done
+for mount in {mounts}; do
+    case $(frozen $mount) in frozen*) fsfreeze -u $mount || exit ;; esac
+done
+rm -rf /run/stallmeter.log /run/writer.* /run/qga /etc/qemu/* /data/records /data/dirty /data/stallmeter
+"""
+
+
 def bring_to_rest(guest: Guest) -> None:
     """Undo what a test may have done in a guest; LabError when that cannot be done."""
-    guest.run("killall -9 stallmeter writer; rm -f /run/stallmeter.log /run/writer.*")
-    guest.kill_agent()
-    for mount in guest.frozen_mounts():
-        guest.thaw_by_hand(mount)
+    guest.shell(REST.format(mounts=" ".join(guest.mounts)), PATIENCE)
     for node in guest.monitor("query-named-block-nodes", {"flat": True}):
         for bitmap in node.get("dirty-bitmaps", []):
             guest.monitor("block-dirty-bitmap-remove", {"node": node["node-name"], "name": bitmap["name"]})
-    guest.shell("rm -rf /run/qga /etc/qemu/* /data/records /data/dirty /data/stallmeter")
+    wait_for(lambda: not guest.open_channels(), PATIENCE, "the end of the agent")
     if guest.spec.start_agent and guest.spec.channels:
         guest.start_agent()
         if guest.agent("guest-fsfreeze-status") != "thawed":
@@ -58,7 +66,9 @@ class Shared(Generic[AnyGuest]):
     def _fit(guest: AnyGuest) -> bool:
         """Tell whether the guest is at rest, or could be brought there."""
         try:
+            if not guest.reusable():
+                return False
             bring_to_rest(guest)
-            return guest.reusable()
+            return True
         except (LabError, OSError):
             return False

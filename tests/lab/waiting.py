@@ -7,6 +7,8 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 POLL_SECONDS = 0.02
+#: Seconds for what is certain to happen unless something hangs, however busy the machine is.
+PATIENCE = 60.0
 
 
 class LabError(Exception):

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.lab.waiting import LabError, LabTimeout
+from tests.lab.waiting import PATIENCE, LabError, LabTimeout
 
 _sync_ids = itertools.count(os.getpid() << 20)
 
@@ -33,7 +33,11 @@ class _Wire:
         self._buffer = b""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(timeout)
-        self._socket.connect(str(path))
+        try:
+            self._socket.connect(str(path))
+        except OSError:
+            self._socket.close()
+            raise
 
     def __enter__(self) -> "_Wire":
         return self
@@ -73,7 +77,7 @@ class _Wire:
                 return message["return"]
 
 
-def ask_agent(path: Path, command: str, arguments: dict[str, Any] | None = None, timeout: float = 10.0) -> Any:
+def ask_agent(path: Path, command: str, arguments: dict[str, Any] | None = None, timeout: float = PATIENCE) -> Any:
     """Have one conversation with an agent: connect, synchronise, ask, close. `timeout` (seconds) is for all of it."""
     with _Wire(path, timeout) as wire:
         sync_id = next(_sync_ids)
@@ -93,7 +97,7 @@ def listens(path: Path) -> bool:
     return True
 
 
-def ask_qmp(path: Path, command: str, arguments: dict[str, Any] | None = None, timeout: float = 10.0) -> Any:
+def ask_qmp(path: Path, command: str, arguments: dict[str, Any] | None = None, timeout: float = PATIENCE) -> Any:
     """Have one conversation with a QMP monitor. `timeout` (seconds) is for all of it."""
     with _Wire(path, timeout) as wire:
         wire.ask("qmp_capabilities", None)

@@ -185,7 +185,7 @@ def test_an_orchestrator_that_hangs_in_the_hold_is_ended_and_its_guests_are_thaw
         for guest in guests:
             guest.wait_for(thawed)
         assert time.monotonic() - began >= 0.5 + SLACK - 0.2, "it was not given its time"
-        assert orchestrator.process.wait(10) == -signal.SIGKILL
+        assert orchestrator.process.wait(30) == -signal.SIGKILL
         wait_ended(orchestrator.guard)
         assert [told(steps(records, guest))[0] for guest in guests] == [(Action.THAW, Outcome.DONE, 2)] * 2
 

@@ -295,7 +295,7 @@ def test_a_cut_that_hangs_is_outlived_by_the_hold_limit_and_is_only_crash_consis
     assert (run.state, run.consistency) == (State.FAILED, Consistency.CRASH)
     assert "the cut ended after the guest was thawed" in (run.error or "")
     assert run.targets[0].hold_ms is not None
-    assert 290 <= run.targets[0].hold_ms < 2000
+    assert 290 <= run.targets[0].hold_ms < 30_000
 
 
 def test_a_foreign_freeze_is_refused_and_left_alone(world: World, guest: FakeAgent) -> None:

@@ -15,7 +15,7 @@ from orchestrator.hypervisor.libvirt import LibvirtDomain
 from orchestrator.hypervisor.qmp import BareMachine
 from orchestrator.model import Machine, Power
 from orchestrator.ports import DriverContext, Hypervisor, Plan
-from tests.lab import BareGuest, Disk, Guest, LibvirtGuest, Spec, wait_for
+from tests.lab import PATIENCE, BareGuest, Disk, Guest, LibvirtGuest, Spec, wait_for
 from tests.lab.kernel import run_tool
 from tests.lab.libvirtd import virsh
 from tests.lab.sharing import FreshBareGuest, FreshLibvirtGuest
@@ -30,7 +30,7 @@ TO_THIS_HOST = "#!/bin/sh\nexec virt-ssh-helper qemu:///system\n"
 
 
 def soon() -> Deadline:
-    return Deadline.after(CLOCK, 20)
+    return Deadline.after(CLOCK, 60)
 
 
 def driver(hypervisor: Hypervisor) -> ExternalSnapshot:
@@ -252,7 +252,7 @@ def test_while_libvirt_is_busy_a_cut_is_not_denied(libvirt_guest: LibvirtGuest) 
         assert all(Path(disk["overlay"]).exists() for disk in plan["disks"])
     finally:
         virsh("domjobabort", libvirt_guest.name)
-    wait_for(lambda: "None" in virsh("domjobinfo", libvirt_guest.name), 10, "the end of the backup")
+    wait_for(lambda: "None" in virsh("domjobinfo", libvirt_guest.name), PATIENCE, "the end of the backup")
     assert made.happened(plan, soon()) is None
     made.discard(plan, soon())
     assert not [disk for disk in plan["disks"] if Path(disk["overlay"]).exists()]
@@ -262,7 +262,7 @@ def test_machines_that_hang_do_not_hold_up_another(
     libvirt_guest: LibvirtGuest, fresh_libvirt_guest: FreshLibvirtGuest
 ) -> None:
     """libvirtd serves one connection five calls at a time: six agents that do not answer would fill it."""
-    mute = fresh_libvirt_guest(Spec(disks=()))
+    mute = fresh_libvirt_guest()
     mute.stop_agent()
     hung = [LibvirtDomain(mute.uri, mute.name, CLOCK) for _ in range(6)]
     asked = [Task(CLOCK, "hung", partial(domain.agent_command, PING, Deadline.after(CLOCK, 4))) for domain in hung]

@@ -15,7 +15,7 @@ from orchestrator.errors import Rejected
 from orchestrator.flush import write_back
 from orchestrator.model import PreFlush
 from tests.fakes.deadlines import later
-from tests.lab import BareGuest, Disk, Spec, wait_for
+from tests.lab import PATIENCE, BareGuest, Disk, Spec, wait_for
 from tests.lab.sharing import Shared
 
 pytest_plugins = ["tests.lab.fixtures"]
@@ -75,7 +75,7 @@ def flush_processes(guest: BareGuest) -> list[int]:
 
 def await_lowered(guest: BareGuest, settings: str) -> None:
     """Wait until the flush is in its middle: its three processes are there, and every setting is lowered."""
-    wait_for(lambda: len(flush_processes(guest)) >= 3 and guest.shell(f"cat {MARK}") != "0\n", 10, "the flush")
+    wait_for(lambda: len(flush_processes(guest)) >= 3 and guest.shell(f"cat {MARK}") != "0\n", PATIENCE, "the flush")
     assert guest.shell(SETTINGS) != settings
 
 
@@ -118,7 +118,7 @@ def test_whichever_process_is_killed_the_settings_are_restored(
     with flushing(agent, Stop()):
         await_lowered(guest, settings)
         guest.shell(f"kill -9 {victim(flush_processes(guest))}")
-        wait_for(lambda: not flush_processes(guest), 5, "the end of the flush, long before all is written")
+        wait_for(lambda: not flush_processes(guest), PATIENCE, "the end of the flush, long before all is written")
     assert guest.shell(SETTINGS) == settings
 
 
@@ -154,5 +154,5 @@ def test_a_stop_ends_the_flush_and_restores_the_settings(guest: BareGuest, agent
         stop.request()
         assert flush.wait(Deadline.after(SystemClock(), 2))
     assert flush.result()["stopped"] is True
-    wait_for(lambda: not flush_processes(guest), 5, "the end of the flush, long before all is written")
+    wait_for(lambda: not flush_processes(guest), PATIENCE, "the end of the flush, long before all is written")
     assert guest.shell(SETTINGS) == settings

@@ -1,5 +1,6 @@
 """The lab is what it says: real kernels, real agents, real freezes. Other tests rest on this one."""
 
+import json
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ import pytest
 
 from tests.lab import (
     HIDDEN_CHANNEL,
+    PATIENCE,
     BareGuest,
     Disk,
     Guest,
@@ -25,6 +27,7 @@ from tests.lab import (
     libvirtd,
     wait_for,
 )
+from tests.lab.kernel import run_tool
 from tests.lab.places import CHECKOUT, guest_name
 from tests.lab.proof import count_records, examine_ext4
 from tests.lab.sharing import FreshBareGuest, FreshLibvirtGuest, Shared, bring_to_rest
@@ -48,13 +51,19 @@ def test_the_agent_is_a_real_one_on_real_file_systems(guest: Guest) -> None:
     kinds = {found["mountpoint"]: found["type"] for found in guest.agent("guest-get-fsinfo")}
     assert kinds == {"/data": "ext4", "/xfs": "xfs"}
     assert guest.agent("guest-get-osinfo")["id"] == "quiesce-lab"
-    assert guest.boot_seconds < 60
 
 
 def test_the_agent_may_run_programs(guest: Guest) -> None:
     pid = guest.agent("guest-exec", {"path": "/bin/sh", "arg": ["-c", "sync; echo done >/run/told"]})["pid"]
-    wait_for(lambda: guest.agent("guest-exec-status", {"pid": pid})["exited"], 10, "the end of the program")
+    wait_for(lambda: guest.agent("guest-exec-status", {"pid": pid})["exited"], PATIENCE, "the end of the program")
     assert guest.shell("cat /run/told") == "done\n"
+
+
+def test_a_guest_goes_on_where_one_that_had_booted_was_saved(guest: Guest) -> None:
+    """Nothing tells: its clock is right, and its disks hold no more than any other's."""
+    assert abs(int(guest.shell("date +%s")) - time.time()) < 30
+    for disk in guest.disks:
+        assert "snapshots" not in json.loads(run_tool("qemu-img", "info", "--force-share", "--output=json", str(disk)))
 
 
 def test_libvirt_sees_the_guest_as_any_other(libvirt_guest: LibvirtGuest) -> None:
@@ -72,34 +81,30 @@ def test_a_freeze_stalls_the_guests_applications(guest: Guest) -> None:
     assert guest.agent("guest-fsfreeze-freeze") == 2
     assert guest.frozen_mounts() == ["/data", "/xfs"]
     flushed, begun = guest.writer_flushed(), guest.clock_ms()
-    wait_for(lambda: guest.clock_ms() > begun + HOLD_SECONDS * 1000, 10, "the hold to pass")
+    wait_for(lambda: guest.clock_ms() > begun + HOLD_SECONDS * 1000, PATIENCE, "the hold to pass")
     assert guest.writer_flushed() == flushed
     assert guest.agent("guest-fsfreeze-thaw") == 2
-    wait_for(lambda: guest.writer_flushed() > flushed, 10, "the writer to go on")
-    wait_for(guest.stalls, 10, "the stall to be noted")
+    wait_for(lambda: guest.writer_flushed() > flushed, PATIENCE, "the writer to go on")
+    wait_for(guest.stalls, PATIENCE, "the stall to be noted")
     assert max(stall.ms for stall in guest.stop_stallmeter()) > HOLD_SECONDS * 1000
     last = guest.stop_writer()
     assert flushed < last <= guest.check_records() <= last + 1
 
 
-def test_the_guests_clock_keeps_the_hosts_time(bare_guest: BareGuest) -> None:
-    def both() -> tuple[float, float]:
-        before = time.monotonic()
-        guests = bare_guest.clock_ms()
-        return guests, (before + time.monotonic()) * 500
-
-    guests, hosts = both()
-    wait_for(lambda: time.monotonic() * 1000 > hosts + 3000, 10, "three seconds")
-    later_guests, later_hosts = both()
-    assert later_guests - guests == pytest.approx(later_hosts - hosts, rel=0.05)
+def test_the_guests_clock_keeps_the_hosts_time(guest: Guest) -> None:
+    assert guest.keeps_time()
 
 
-def test_without_a_freeze_nothing_stalls_as_long(guest: Guest) -> None:
-    guest.start_stallmeter(threshold_ms=HOLD_SECONDS * 1000)
-    begun = guest.clock_ms()
-    wait_for(lambda: guest.clock_ms() > begun + 1000, 10, "a second in the guest")
-    guest.mark("still here")
-    assert guest.stop_stallmeter() == []
+def test_without_a_freeze_nothing_stalls_for_long(guest: Guest) -> None:
+    def a_second_without_a_stall() -> bool:
+        guest.start_stallmeter(threshold_ms=2000)
+        begun = guest.clock_ms()
+        wait_for(lambda: guest.clock_ms() > begun + 1000, PATIENCE, "a second in the guest")
+        guest.mark("still here")
+        return guest.stop_stallmeter() == []
+
+    # A busy host stalls a guest, too, but not all the time.
+    wait_for(a_second_without_a_stall, PATIENCE, "a second without a stall")
     assert any(line.startswith("MARK") and line.endswith("still here") for line in guest.meter_log())
 
 
@@ -111,7 +116,7 @@ def test_the_serial_line_serves_while_everything_is_frozen(guest: Guest) -> None
     for mount in guest.frozen_mounts():
         guest.thaw_by_hand(mount)
     assert not guest.fs_frozen()
-    wait_for(lambda: guest.run("cat /data/hangs").output == "x\n", 10, "the write that hung")
+    wait_for(lambda: guest.run("cat /data/hangs").output == "x\n", PATIENCE, "the write that hung")
 
 
 def test_the_agents_status_is_its_belief_and_its_count_the_truth(guest: Guest) -> None:
@@ -179,7 +184,7 @@ def test_a_cut_holds_every_record_that_was_flushed_before_it(fresh_bare_guest: F
     overlay = {"node-name": "disk0", "snapshot-file": str(tmp_path / "overlay"), "snapshot-node-name": "top"}
     guest.monitor("blockdev-snapshot-sync", overlay)
     assert guest.agent("guest-fsfreeze-thaw") == 1
-    wait_for(lambda: guest.writer_flushed() > flushed + 10, 10, "the writer to go on")
+    wait_for(lambda: guest.writer_flushed() > flushed + 10, PATIENCE, "the writer to go on")
     assert guest.active_disks() == [tmp_path / "overlay"]
     cut = guest.disks[0].rename(tmp_path / "cut")
     guest.stop()
@@ -203,7 +208,7 @@ def test_a_cut_without_a_freeze_is_told_from_one_with(fresh_bare_guest: FreshBar
 
 @pytest.mark.parametrize("make", ["fresh_bare_guest", "fresh_libvirt_guest"])
 def test_a_throttled_disk_is_slow(make: str, request: pytest.FixtureRequest) -> None:
-    guest = request.getfixturevalue(make)(Spec(disks=(Disk("ext4", throttle=10 << 20),)))
+    guest = request.getfixturevalue(make)(Spec(disks=(Disk("ext4", throttle=10 << 20), Disk("xfs"))))
     begun = time.monotonic()
     guest.shell("dd if=/dev/zero of=/data/big bs=1M count=20 oflag=direct 2>&1", timeout=30)
     assert time.monotonic() - begun > 1
@@ -271,7 +276,7 @@ def running_guests() -> list[str]:
 
 
 def test_bringing_to_rest_tells_when_it_cannot(fresh_bare_guest: FreshBareGuest) -> None:
-    guest = fresh_bare_guest(Spec(disks=()))
+    guest = fresh_bare_guest()
     bring_to_rest(guest)
     guest.monitor("quit")
     with pytest.raises(LabError):

@@ -60,7 +60,7 @@ def test_a_program_that_is_missing_is_told_before_the_freeze(tmp_path: Path) -> 
     (tmp_path / "data").write_text("no program")
     for missing in ("/no/such/program", str(tmp_path / "data"), "no-such-program"):
         with pytest.raises(Rejected, match=f"{missing} is missing or not executable"):
-            command(cut=["true"], verify=[missing]).prepare(PLAN, within(5))
+            command(cut=["true"], verify=[missing]).prepare(PLAN, within(30))
 
 
 def test_a_program_that_cannot_be_executed_was_not_carried_out(tmp_path: Path) -> None:
@@ -68,31 +68,31 @@ def test_a_program_that_cannot_be_executed_was_not_carried_out(tmp_path: Path) -
     broken.write_text("#!/no/such/interpreter\n")
     broken.chmod(0o755)
     with pytest.raises(Rejected, match=f"{broken} cannot be run: .*No such file"):
-        command(cut=[str(broken)]).cut(PLAN, within(5))
+        command(cut=[str(broken)]).cut(PLAN, within(30))
     with pytest.raises(Rejected, match="echo cannot be run: embedded null byte"):
-        command(cut=["echo", "\0"]).cut(PLAN, within(5))
+        command(cut=["echo", "\0"]).cut(PLAN, within(30))
 
 
 def test_a_program_is_told_what_it_works_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARRAY_TOKEN", "inherited")
     says = 'echo "$QUIESCE_RUN $QUIESCE_MACHINE $QUIESCE_SNAPSHOT $ARRAY_TOKEN"'
-    made = command(cut=shell(says)).cut(PLAN, within(5))
+    made = command(cut=shell(says)).cut(PLAN, within(30))
     assert made == {"output": "r1 db1 quiesce-r1 inherited"}
 
 
 def test_a_program_has_no_input_and_no_shell() -> None:
-    assert command(cut=["cat"]).cut(PLAN, within(5))["output"] == ""
-    assert command(cut=["echo", "$HOME; ls"]).cut(PLAN, within(5))["output"] == "$HOME; ls"
+    assert command(cut=["cat"]).cut(PLAN, within(30))["output"] == ""
+    assert command(cut=["echo", "$HOME; ls"]).cut(PLAN, within(30))["output"] == "$HOME; ls"
 
 
 def test_a_failure_is_told_with_status_and_last_words() -> None:
     with pytest.raises(Rejected, match="sh ended with status 3; it said: array is full"):
-        command(cut=shell("echo array is full >&2; exit 3")).cut(PLAN, within(5))
+        command(cut=shell("echo array is full >&2; exit 3")).cut(PLAN, within(30))
 
 
 def test_a_program_that_was_killed_by_somebody_may_have_cut() -> None:
     with pytest.raises(OutcomeUnknown, match="was ended by signal 9"):
-        command(cut=shell("kill -9 $$")).cut(PLAN, within(5))
+        command(cut=shell("kill -9 $$")).cut(PLAN, within(30))
 
 
 def test_only_the_end_of_a_flood_is_kept() -> None:
@@ -102,13 +102,13 @@ def test_only_the_end_of_a_flood_is_kept() -> None:
 
 
 def test_output_that_is_no_text_is_kept_as_far_as_it_is() -> None:
-    assert command(cut=shell("printf 'a\\377b'")).cut(PLAN, within(5))["output"] == "a\ufffdb"
+    assert command(cut=shell("printf 'a\\377b'")).cut(PLAN, within(30))["output"] == "a\ufffdb"
 
 
 def test_a_child_that_keeps_the_output_open_holds_nobody_up() -> None:
     begun = time.monotonic()
-    made = command(cut=shell("sleep 30 & echo $!")).cut(PLAN, within(10))
-    assert time.monotonic() - begun < 5
+    made = command(cut=shell("sleep 300 & echo $!")).cut(PLAN, within(30))
+    assert time.monotonic() - begun < 60
     child = int(made["output"])
     assert not gone(child)  # it ended well, and what it left behind is its own affair
     os.kill(child, 9)
@@ -116,17 +116,17 @@ def test_a_child_that_keeps_the_output_open_holds_nobody_up() -> None:
 
 @pytest.mark.parametrize(
     "hangs",
-    ["trap '' TERM INT HUP; sleep 60 & echo $$ $!; wait", "trap '' TERM; (sleep 60 & echo $$ $!; wait); sleep 60"],
+    ["trap '' TERM INT HUP; sleep 600 & echo $$ $!; wait", "trap '' TERM; (sleep 600 & echo $$ $!; wait); sleep 600"],
     ids=["child", "grandchild"],
 )
 def test_a_hung_program_is_killed_with_its_children_and_may_have_cut(hangs: str) -> None:
     begun = time.monotonic()
     with pytest.raises(OutcomeUnknown, match="did not end in time and was killed; it said: ") as caught:
         command(cut=shell(hangs)).cut(PLAN, within(0.5))
-    assert 0.5 <= time.monotonic() - begun < 2
+    assert 0.5 <= time.monotonic() - begun < 30
     pids = [int(word) for word in str(caught.value).rpartition(":")[2].split()]
     assert len(pids) == 2
-    deadline = within(5)
+    deadline = within(30)
     while not all(gone(pid) for pid in pids):
         assert not deadline.passed, "a child outlived the deadline"
 
@@ -135,12 +135,12 @@ def test_a_program_that_floods_is_stopped_in_time_too() -> None:
     begun = time.monotonic()
     with pytest.raises(OutcomeUnknown, match="did not end in time"):
         command(cut=["yes"]).cut(PLAN, within(0.5))
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 30
 
 
 @pytest.mark.parametrize(("status", "exists"), [(0, True), (1, False)])
 def test_verify_says_whether_there_is_a_cut(status: int, exists: bool) -> None:
-    made = command(cut=["true"], verify=shell(f"exit {status}")).happened(PLAN, within(5))
+    made = command(cut=["true"], verify=shell(f"exit {status}")).happened(PLAN, within(30))
     assert (made is not None) == exists
 
 
@@ -154,12 +154,12 @@ def test_verify_says_whether_there_is_a_cut(status: int, exists: bool) -> None:
 )
 def test_without_a_word_of_verify_it_stays_unknown(options: dict[str, Any], kind: type[CallError], said: str) -> None:
     with pytest.raises(kind, match=said):
-        command(cut=["true"], **options).happened(PLAN, within(5))
+        command(cut=["true"], **options).happened(PLAN, within(30))
 
 
 def test_a_discard_that_fails_is_told() -> None:
     with pytest.raises(Rejected, match="status 1"):
-        command(cut=["true"], discard=["false"]).discard(PLAN, within(5))
+        command(cut=["true"], discard=["false"]).discard(PLAN, within(30))
 
 
 def test_no_file_descriptor_is_left_open() -> None:
