@@ -149,8 +149,8 @@ def held_by_other(steps: Sequence[Step]) -> bool:
 def doubt_about(steps: Sequence[Step]) -> str | None:
     """Why the cut is not proven to be frozen throughout; None when it is proven.
 
-    Proof: the guest froze N > 0 file systems, the cut began after the freeze's answer and ended before the first
-    thaw was sent, and the first thaw that was answered counted exactly N still frozen. The agent's
+    Proof: the guest froze N > 0 file systems and no more than it has, the cut began after the freeze's answer and ended
+    before the first thaw was sent, and the first thaw that was answered counted exactly N still frozen. The agent's
     `guest-fsfreeze-status` is no proof: it goes on saying `frozen` after the file systems were thawed by another hand,
     which only the count shows.
     """
@@ -163,7 +163,9 @@ def doubt_about(steps: Sequence[Step]) -> str | None:
         return f"the freeze is not proven: {freeze.error}"
     if freeze.outcome is not Outcome.DONE:
         return f"the freeze did not succeed: {freeze.error}"
-    frozen = freeze.figures["frozen"]
+    frozen, listed = freeze.figures["frozen"], _listed(steps)
+    if listed is not None and frozen > listed:
+        return f"the guest counted {frozen} frozen file systems, and has {listed}"
     if cut is None or cut.outcome is not Outcome.DONE:
         return "it is not known when the cut was made"
     if cut.began < freeze.monotonic:
@@ -179,6 +181,13 @@ def doubt_about(steps: Sequence[Step]) -> str | None:
         only = "only " if found < frozen else ""
         return f"{frozen} file systems were frozen, but the thaw found {only}{found} still frozen"
     return None
+
+
+def _listed(steps: Sequence[Step]) -> int | None:
+    """How many file systems the guest had before its freeze; None when it did not tell."""
+    intents = (step for step in reversed(steps) if step.action is Action.FREEZE and step.outcome is Outcome.INTENT)
+    intent = next(intents, None)
+    return intent.figures.get("filesystems") if intent else None
 
 
 def _is_windows(steps: Sequence[Step]) -> bool:

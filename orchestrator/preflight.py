@@ -85,6 +85,13 @@ def check_thawed(agent: Agent, deadline: Deadline) -> None:
         raise FrozenByOther("the guest's file systems are already frozen, and not by a run of this journal")
 
 
+def count_filesystems(agent: Agent, deadline: Deadline) -> int | None:
+    """How many file systems the guest says it has; None when it does not say. Never raises CallError."""
+    with suppress(CallError):
+        return len(agent.fsinfo(deadline))
+    return None
+
+
 def guest_os(agent: Agent, deadline: Deadline) -> OsInfo | None:
     """What the guest says about its operating system; None when it does not. Never raises CallError."""
     with suppress(CallError):

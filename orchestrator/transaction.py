@@ -31,7 +31,7 @@ from orchestrator.policy import (
     with_what_was_left,
 )
 from orchestrator.ports import CopyingDriver, Guard, Journal, Plan
-from orchestrator.preflight import check_agent, check_power, check_thawed, guest_os
+from orchestrator.preflight import check_agent, check_power, check_thawed, count_filesystems, guest_os
 from orchestrator.retrying import after_thaw
 from orchestrator.settling import (
     cut_is_settled,
@@ -99,7 +99,8 @@ class Transaction:
                 system = guest_os(lane.agent, deadline)
                 if system is not None:
                     figures["os"] = asdict(system)
-                    lane.limits = limits_of(self._job, system)
+                    lane.limits, configured = limits_of(self._job, system), lane.limits
+                    figures |= asdict(lane.limits) if lane.limits != configured else {}
                 lane.freezes = True
             except (CallError, MachineHeld) as error:
                 if self._job.quiesce is Quiesce.REQUIRED:
@@ -125,8 +126,10 @@ class Transaction:
         """The pre-flight was long ago. A guest that went mute, and need not be quiesced, is cut without a freeze."""
         if not lane.freezes:
             return
+        deadline = Deadline.after(self._clock, _PREFLIGHT)
         try:
-            check_thawed(lane.agent, Deadline.after(self._clock, _PREFLIGHT))
+            check_thawed(lane.agent, deadline)
+            lane.filesystems = count_filesystems(lane.agent, deadline)
         except CallError as error:
             if self._job.quiesce is Quiesce.REQUIRED:
                 raise
@@ -141,7 +144,8 @@ class Transaction:
             if lane.freezes:
                 if self._job.fuse is not None:
                     lane.recorder.intend(Action.FUSE, seconds=self._job.fuse)
-                lane.recorder.intend(Action.FREEZE, mountpoints=list(self._job.mountpoints))
+                mountpoints = list(self._job.mountpoints)
+                lane.recorder.intend(Action.FREEZE, mountpoints=mountpoints, filesystems=lane.filesystems)
             lane.recorder.intend(Action.CUT, snapshot=self._run.snapshot_name)
             if lane.freezes:
                 lane.recorder.intend(Action.THAW)

@@ -37,6 +37,8 @@ class Lane:
     recorder: Recorder
     #: The job's, until the guest's operating system is known.
     limits: Limits
+    #: How many file systems the guest had just before its freeze; None when it does not tell.
+    filesystems: int | None = None
     #: What the driver is going to make; None until it was asked.
     plan: Plan | None = None
     #: False: cut without a freeze, because the job says so, or because it allows it and the guest cannot be frozen.

@@ -63,6 +63,8 @@ class FakeAgent:
         self.faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
         #: Commands that the administrator of the guest forbids (`qemu-ga -b`).
         self.disabled: set[str] = set()
+        #: What the agent says is its version.
+        self.version = "7.2.22"
         #: What the guest says about its operating system.
         self.system: Mapping[str, str] = LINUX
         #: How a program ends, by its path; None: there is no such program. All others end with 0 and write nothing.
@@ -205,7 +207,7 @@ class FakeAgent:
             {"name": name, "enabled": name in allowed and name not in self.disabled, "success-response": True}
             for name in self._commands
         ]
-        return {"version": "7.2.22", "supported_commands": commands}
+        return {"version": self.version, "supported_commands": commands}
 
     def _fsinfo(self, _: Mapping[str, Any]) -> Any:
         return [

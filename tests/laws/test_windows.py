@@ -45,6 +45,9 @@ def guarded(world: World, **job: object) -> list[tuple[float | None, bool]]:
 
 def test_it_has_a_minute_to_freeze_and_is_held_for_nine_seconds(world: World, windows: FakeAgent) -> None:
     assert guarded(world, freeze_timeout=2, hold_limit=20) == [(60, False), (9, True)]
+    (run,) = world.service().history(1)
+    checked = world.service().show(run.id).steps[0]
+    assert (checked.figures["freeze_timeout"], checked.figures["hold_limit"]) == (60, 9), "the history says so"
     assert guarded(world, freeze_timeout=90, hold_limit=2) == [(90, False), (2, True)]
 
 

@@ -154,3 +154,20 @@ def test_it_burns_where_the_root_file_system_itself_is_frozen(guest: BareGuest) 
         wait_thawed(guest)
     finally:
         guest.shell("umount /data/root/dev /data/root/proc /data/root/data; rm -rf /data/root")
+
+
+def test_it_thaws_what_lies_on_another_file_system_and_has_an_odd_name(guest: BareGuest, agent: GuestAgent) -> None:
+    mount = "'/mnt/a b\\c\td\ne'"
+    guest.shell(
+        "dd if=/dev/zero of=/data/odd bs=1M count=8 2>/dev/null && "
+        "device=$(losetup -f) && losetup $device /data/odd && mke2fs $device >/dev/null && "
+        f"mkdir -p {mount} && mount -t ext2 $device {mount}",
+        timeout=30,
+    )
+    try:
+        lit(agent, seconds=3)
+        assert agent.freeze((), later()) == 3
+        assert guest.shell(f"frozen {mount}").startswith("frozen")
+        wait_for(lambda: not guest.fs_frozen() and guest.shell(f"frozen {mount}").startswith("thawed"), 30, "the fuse")
+    finally:
+        guest.shell(f"device=$(losetup -a | cut -d: -f1); umount {mount}; losetup -d $device; rm -rf /mnt/* /data/odd")

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.cli.escape import escape
+from orchestrator.cli.escape import INVISIBLE, escape
 from orchestrator.cli.screen import Screen
 from orchestrator.cli.streams import Stream
 from orchestrator.model import Checked, Filesystem, Finding, Flaw, Outcome, State
 from tests.unit.cli.stub import FREEZE, READY, RESTORED, VERIFIED, Stub, ended, quiesce
 
-#: Rewrites the title, turns the direction, forges a line and a field, uses markup, and is no valid text.
-HOSTILE = '\x1b]0;owned\x07\u202egnp\n\rrun state=done\\" state=done [red]x[/red] \x00\x9b2J\ud800 :bomb:'
+#: Rewrites the title, turns the direction, hides, forges a line and a field, uses markup, and is no valid text.
+HOSTILE = '\x1b]0;owned\x07\u202egnp\u3164\u200d\n\rrun state=done\\" state=done [red]x[/red] \x00\x9b2J\ud800 :bomb:'
 
 
 def screenful() -> tuple[Screen, io.StringIO]:
@@ -31,12 +31,12 @@ def screenful() -> tuple[Screen, io.StringIO]:
 def test_only_printable_characters_are_left(text: str, limit: int) -> None:
     escaped = escape(text, limit)
 
-    assert escaped.isprintable()
+    assert escaped.isprintable() and not set(escaped) & INVISIBLE
     assert len(escaped) <= limit
     assert escape(escaped, limit) == escaped
 
 
-@given(st.text(st.characters(exclude_categories=["C", "Z"]), max_size=500))
+@given(st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters="".join(INVISIBLE)), max_size=500))
 def test_ordinary_text_stays_as_it_is(text: str) -> None:
     assert escape(text) == text
 
@@ -50,6 +50,8 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
         ("\ud800", "\\ud800"),
         ("\x00\x7f\x9b", "\\x00\\x7f\\x9b"),
         ("\u2028\ufeff", "\\u2028\\ufeff"),
+        ("\u200b\u200d\u034f\u3164", "\\u200b\\u200d\\u034f\\u3164"),
+        ("\u2764\ufe0f\U000e0101", "\u2764\\ufe0f\\U000e0101"),
         ("x" * 501, "x" * 497 + "..."),
     ],
 )
@@ -68,7 +70,7 @@ def test_nothing_hostile_reaches_a_pipe(arguments: list[str], as_json: bool) -> 
     result = quiesce(stub, *arguments, *(["--json"] if as_json else []))
 
     lines = result.stdout.split("\n") + result.stderr.split("\n")
-    assert all(line.isprintable() for line in lines)
+    assert all(line.isprintable() and not set(line) & INVISIBLE for line in lines)
     assert not any(line.startswith("run state=done") for line in lines)
 
 
@@ -109,7 +111,7 @@ def test_nothing_hostile_reaches_a_terminal(monkeypatch: pytest.MonkeyPatch) -> 
     assert shown.count("\\x1b]0;owned\\x07\\u202egnp") >= 12
     assert shown.count("[red]x[/red]") >= 12
     assert shown.count(":bomb:") >= 12
-    assert not set("\x07\u202e\x9b\x00\ud800") & set(shown)
+    assert not {*"\x07\u202e\u200d\x9b\x00\ud800", *INVISIBLE} & set(shown)
     assert "\x1b]" not in shown
 
 
