@@ -140,6 +140,14 @@ class Wiring:
         )
         return Bench(entries, RealConnections(clock))
 
+    def init(self, path: Path, uri: str) -> tuple[str, ...]:
+        from orchestrator.hypervisor.domains import LibvirtDomains
+        from orchestrator.settings import first
+
+        domains = LibvirtDomains(uri, SystemClock()).names()
+        first.write(path, uri, domains)
+        return domains
+
     def upgrade(self, path: Path) -> tuple[str | None, str]:
         from orchestrator.journal import upgrade
 

@@ -41,7 +41,7 @@ def make_app(wire: Wire) -> typer.Typer:
         context.obj = Start(wire, config)
 
     every_day = (run, history, show, report, prune, thaw, recover, check, machines, jobs)
-    for command in (*every_day, pause, resume, serve, reload):
+    for command in (*every_day, pause, resume, serve, reload, init):
         app.command()(command)
     database = typer.Typer(help="The journal's database.", no_args_is_help=True, rich_markup_mode=None)
     database.command()(upgrade)
@@ -170,6 +170,16 @@ def serve(context: typer.Context, json: Json = False) -> None:
         hangup = Bell()
         here.work(lambda observer, stop: here.wire.serve(here.config, stop, hangup), hangup=hangup)
         here.output.stopped()
+
+
+def init(
+    context: typer.Context,
+    uri: Annotated[str, typer.Option(metavar="URI", help="The libvirt whose domains are meant.")] = "qemu:///system",
+    json: Json = False,
+) -> None:
+    """Write a first configuration from the domains of a libvirt. A file that is there is left as it is."""
+    with session(context, as_json=json) as here:
+        here.output.initialized(str(here.config), here.wire.init(here.config, uri))
 
 
 def upgrade(context: typer.Context, json: Json = False) -> None:

@@ -65,6 +65,10 @@ class Output(Protocol):
 
     def verified(self, verified: Verified) -> None: ...
 
+    def initialized(self, path: str, domains: Sequence[str]) -> None:
+        """A first configuration was written, with these domains as machines."""
+        ...
+
     def upgraded(self, before: str | None, after: str) -> None:
         """The journal's revision before and after."""
         ...
@@ -154,6 +158,9 @@ class Json:
 
     def verified(self, verified: Verified) -> None:
         self._write(documents.verified(verified))
+
+    def initialized(self, path: str, domains: Sequence[str]) -> None:
+        self._write({"written": path, "domains": list(domains)})
 
     def upgraded(self, before: str | None, after: str) -> None:
         self._write({"from": before, "to": after})

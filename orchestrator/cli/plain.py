@@ -116,6 +116,9 @@ class Plain:
         for problem in document["problems"]:
             self._line("problem", {"text": problem})
 
+    def initialized(self, path: str, domains: Sequence[str]) -> None:
+        self._line("configuration", {"written": path, "domains": list(domains)})
+
     def upgraded(self, before: str | None, after: str) -> None:
         self._line("journal", {"from": before, "to": after})
 

@@ -212,6 +212,11 @@ class Screen:
         if verified.boot_seconds is not None:
             self._console.print(Text(f"it boots: the agent answered after {verified.boot_seconds:.0f} s"))
 
+    def initialized(self, path: str, domains: Sequence[str]) -> None:
+        self._console.print(
+            Text(f"{escape(path)} is written, with {len(domains)} machines: read it, then quiesce check")
+        )
+
     def upgraded(self, before: str | None, after: str) -> None:
         self._console.print(Text(f"journal: {escape(before or 'empty')} -> {escape(after)}"))
 

@@ -124,6 +124,10 @@ class Wire(Protocol):
         """The operator's bench over the configured journal. Raises JournalError."""
         ...
 
+    def init(self, path: Path, uri: str) -> tuple[str, ...]:
+        """Write a first configuration for the domains at a libvirt `uri`, and return their names. Raises CallError."""
+        ...
+
     def upgrade(self, path: Path) -> tuple[str | None, str]:
         """Bring the journal's schema up to date; return its revision before and after. Raises JournalError."""
         ...

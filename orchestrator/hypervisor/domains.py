@@ -37,13 +37,18 @@ class LibvirtDomains:
         self._connection = LibvirtConnection(uri, clock)
         self._clock = clock
 
+    def names(self) -> tuple[str, ...]:
+        """The names of all domains, running or not, in order. Raises CallError."""
+
+        def look(connection: libvirt.virConnect) -> tuple[str, ...]:
+            return tuple(sorted(domain.name() for domain in connection.listAllDomains()))
+
+        return self._connection.call("its domains", look, self._deadline())
+
     def check(self, name: str, domain_xml: str, disks: Sequence[RestoredDisk]) -> None:
         copy_of(domain_xml, name, disks)
 
-        def look(connection: libvirt.virConnect) -> bool:
-            return name in {domain.name() for domain in connection.listAllDomains()}
-
-        if self._connection.call(f"whether there is a domain {name}", look, self._deadline()):
+        if name in self.names():
             raise Rejected(f"there is a domain {name} already: choose another name")
 
     def define(self, name: str, domain_xml: str, disks: Sequence[RestoredDisk]) -> str:

@@ -25,6 +25,7 @@ from orchestrator.model import Coming, Fate, Horizon, Job, Machine, Pausable, Ru
 from orchestrator.ports import Schedules
 from orchestrator.scheduler.agenda import decide, delay
 from orchestrator.scheduler.queue import Due, Queue
+from orchestrator.scheduler.supervisor import ALIVE, READY, STOPPING, tell
 from orchestrator.scheduler.times import Times, times
 from orchestrator.service import Service
 
@@ -83,12 +84,14 @@ class Scheduler:
         hangup.calling(woken.set)
         with stop.calling(self._stop.request), stop.calling(woken.set):
             self._alarms.start()
+            tell(READY)
             log.info("serving", jobs=[job.name for job, _ in self._scheduled()])
             while not stop.requested:
                 self._clock.wait(woken, Deadline.after(self._clock, 3600))
                 woken.clear()
                 if hangup.answered():
                     self._reload(load)
+        tell(STOPPING)
         log.info("stopping: nothing new begins, open windows close")
         self._alarms.remove_all_jobs()  # before the shutdown, between whose halves an alarm would fail
         self._alarms.shutdown(wait=True)
@@ -175,6 +178,7 @@ class Scheduler:
                 level("pruned", job=job, **facts, reasons=each.reasons, error=each.error)
 
     def _look_again(self, *names: str) -> None:
+        tell(ALIVE)
         try:
             self.look(*names)
         except QuiesceError as error:

@@ -3,6 +3,9 @@
 import pytest
 
 from tests.acceptance.product import Product
+from tests.lab import LibvirtGuest
+
+pytest_plugins = ["tests.lab.fixtures"]
 
 
 @pytest.fixture
@@ -74,3 +77,15 @@ def test_a_file_that_is_not_there(product: Product) -> None:
     ended = product("history")
     assert (ended.code, ended.out) == (2, "")
     assert f"quiesce: {product.file}: No such file or directory" in ended.err
+
+
+@pytest.mark.real
+def test_a_first_configuration_is_made_from_the_domains_that_there_are(
+    product: Product, libvirt_guest: LibvirtGuest
+) -> None:
+    made = product("init", "--json")
+    assert made.code == 0
+    assert libvirt_guest.name in made.document["domains"]
+    assert product("init").code == 2  # it is left as it is
+    machines = {machine["domain"] for machine in product("machines", "--json").document}
+    assert machines == set(made.document["domains"])

@@ -142,6 +142,9 @@ class Stub:
     def _answered(self, question: str) -> Answer | None:
         return Answer("db1", question, DONE.id, self.value) if self.runs[0].state is State.DONE else None
 
+    def init(self, path: Path, uri: str) -> tuple[str, ...]:
+        return self._answer(("db1",), path, uri)
+
     def upgrade(self, path: Path) -> tuple[str | None, str]:
         return self._answer((None, "0001"), path)
 
