@@ -31,8 +31,13 @@ def settle_cut(driver: Driver, plan: Plan, recorder: Recorder, deadline: Deadlin
     """Ask for a cut by its name and remove what was prepared for it if it did not happen.
 
     Never raises CallError: what could not be told or removed is written down. `record` commits the
-    steps so far; what it raises passes through, and then nothing was removed.
+    steps so far; what it raises passes through, and then nothing was removed. What is certainly not published is
+    not asked for: a repository that is away must not keep the copy from being ended.
     """
+    published = outcome_of(recorder.steps, Action.PUBLISH)
+    if published is not None and published.outcome is Outcome.FAILED:
+        discard(driver, plan, recorder, deadline, record)
+        return
     with suppress(CallError):
         with recorder.act(Action.VERIFY) as figures:
             made = until_answered(deadline)(driver.happened, plan, deadline)

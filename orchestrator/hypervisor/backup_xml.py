@@ -4,7 +4,7 @@ Every disk of the domain is named: libvirt would choose for one that is not.
 """
 
 import xml.etree.ElementTree as ET
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 
 from orchestrator.errors import Rejected
 from orchestrator.hypervisor.domain_xml import disks
@@ -16,32 +16,34 @@ def backup_xml(since: str | None, copies: Sequence[DiskCopy], domain_xml: str) -
 
     Raises Rejected when the domain's disks are not those of the copies any more.
     """
-    files = {copy.disk.name: copy.path for copy in copies}
+    files, found = {copy.disk.name: copy.path for copy in copies}, dict(disks(domain_xml))
+    if missing := files.keys() - found.keys():
+        raise Rejected(f"the disk {', '.join(sorted(missing))} was removed after the backup was planned")
     backup = ET.Element("domainbackup", mode="push")
     if since is not None:
         ET.SubElement(backup, "incremental").text = since
     listed = ET.SubElement(backup, "disks")
-    for target, wanted in _chosen(files, domain_xml, "backup"):
-        if not wanted:
+    for target, is_written in found.items():
+        if target in files:
+            disk = ET.SubElement(listed, "disk", name=target, type="file")
+            ET.SubElement(disk, "driver", type="qcow2")
+            ET.SubElement(disk, "target", file=files[target])
+        elif is_written:
+            raise Rejected(f"the disk {target} was added after the backup was planned")
+        else:
             ET.SubElement(listed, "disk", name=target, backup="no")
-            continue
-        disk = ET.SubElement(listed, "disk", name=target, type="file")
-        ET.SubElement(disk, "driver", type="qcow2")
-        ET.SubElement(disk, "target", file=files[target])
     return ET.tostring(backup, encoding="unicode")
 
 
 def checkpoint_xml(name: str, noted: Sequence[Disk], domain_xml: str) -> str:
-    """A checkpoint of these disks, as libvirt makes or is told of it. Its bitmaps have its name.
-
-    Raises Rejected when the domain's disks are not those any more.
-    """
+    """A checkpoint of these disks, as libvirt makes or is told of it. Its bitmaps have its name."""
+    names = {disk.name for disk in noted}
     checkpoint = ET.Element("domaincheckpoint")
     ET.SubElement(checkpoint, "name").text = name
     ET.SubElement(checkpoint, "creationTime").text = "0"  # libvirt wants one of a checkpoint that it is told of
     listed = ET.SubElement(checkpoint, "disks")
-    for target, wanted in _chosen({disk.name for disk in noted}, domain_xml, "checkpoint"):
-        if wanted:
+    for target, _ in disks(domain_xml):
+        if target in names:
             ET.SubElement(listed, "disk", name=target, checkpoint="bitmap", bitmap=name)
         else:
             ET.SubElement(listed, "disk", name=target, checkpoint="no")
@@ -52,14 +54,3 @@ def targets(backup: str) -> frozenset[str]:
     """The files that a backup job writes."""
     found = ET.fromstring(backup).iterfind("disks/disk/target")  # noqa: S314 - libvirtd wrote it, which we trust with more
     return frozenset(target.get("file", "") for target in found)
-
-
-def _chosen(wanted: Collection[str], domain_xml: str, what: str) -> Iterator[tuple[str, bool]]:
-    """Every disk of the domain, and whether it is wanted. Raises Rejected when they are not those that were planned."""
-    found = disks(domain_xml)
-    for target, written in found:
-        if written and target not in wanted:
-            raise Rejected(f"the disk {target} was added after the {what} was planned")
-        yield target, target in wanted
-    if missing := set(wanted) - {target for target, _ in found}:
-        raise Rejected(f"the disk {', '.join(sorted(missing))} was removed after the {what} was planned")

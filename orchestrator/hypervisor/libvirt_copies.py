@@ -131,16 +131,17 @@ class LibvirtCopies:
             deadline.clock.sleep(_LOOK)
 
     def forget(self, checkpoint: str, disks: Sequence[Disk], deadline: Deadline) -> None:
-        """Delete the checkpoint with its bitmaps, which may be missing or broken."""
+        """Delete the checkpoint with its bitmaps, which may be broken, or missing on some of the disks."""
 
         def delete(domain: libvirt.virDomain) -> None:
-            known = _find(domain, checkpoint) or _describe(domain, checkpoint, disks, _REDEFINE)
-            try:
-                known.delete()
-            except libvirt.libvirtError:
-                if not domain.isActive():
-                    raise
-                known.delete(_METADATA_ONLY)  # A bitmap is missing, and libvirt would not go on without it.
+            known = _find(domain, checkpoint)
+            if not domain.isActive():
+                if known is not None:
+                    known.delete(_METADATA_ONLY)
+                raise Rejected(f"the domain is shut off: the bitmaps {checkpoint} stay in its images")
+            if not _is_deleted(known or _describe(domain, checkpoint, disks, _REDEFINE)):
+                for disk in disks:  # One without a bitmap must not save those of the others.
+                    _is_deleted(_describe(domain, checkpoint, [disk], _REDEFINE))
 
         self._call(f"the checkpoint {checkpoint}", delete, deadline)
 
@@ -192,6 +193,16 @@ def _find(domain: libvirt.virDomain, checkpoint: str) -> libvirt.virDomainCheckp
         if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN_CHECKPOINT:
             raise
         return None
+
+
+def _is_deleted(checkpoint: libvirt.virDomainCheckpoint) -> bool:
+    """Delete a checkpoint with its bitmaps; when one is missing, no more than its metadata."""
+    try:
+        checkpoint.delete()
+    except libvirt.libvirtError:
+        checkpoint.delete(_METADATA_ONLY)
+        return False
+    return True
 
 
 def _describe(
