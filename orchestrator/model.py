@@ -343,6 +343,29 @@ class Snapshot:
     let_go_at: datetime | None = None
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where the point in time of one disk is now: it moves down when what lies below it is merged away."""
+
+    disk: str
+    #: Read through this file, and all that it stands on, the disk is as it was.
+    path: str
+    #: The space that the file alone takes, in bytes; None where it cannot be looked at.
+    size_bytes: int | None
+    #: The file directly below; None when there is none.
+    stands_on: str | None
+
+
+@dataclass(frozen=True)
+class Located:
+    """A snapshot, and where it is."""
+
+    snapshot: Snapshot
+    places: tuple[Place, ...] = ()
+    #: Why its places are not known now.
+    error: str | None = None
+
+
 class Fate(StrEnum):
     """What pruning made of a snapshot."""
 

@@ -34,6 +34,7 @@ from orchestrator.model import (
     Owner,
     Pausable,
     Pause,
+    Place,
     Power,
     Progress,
     RestoredDisk,
@@ -231,11 +232,49 @@ class Copies(Protocol):
         ...
 
 
+class Merges(Protocol):
+    """Merging overlays of a running machine, each into the file directly below it."""
+
+    def chains(self, deadline: Deadline) -> Mapping[str, tuple[str, ...]]:
+        """For each writable disk, by its name, the files that it stands on now: the top first."""
+        ...
+
+    def begin(self, disk: str, overlay: str, below: str, deadline: Deadline) -> None:
+        """Begin to write what an overlay of a disk holds into the file below it.
+
+        Until it has ended, the machine stands on both, and sees what it saw.
+        """
+        ...
+
+    def progress(self, disk: str, overlay: str, deadline: Deadline) -> Progress | None:
+        """How far the merge on that disk is, also one that another process began; None when there is none any more.
+
+        One that has copied everything is ended here: the machine then goes on without the overlay. Raises Rejected for
+        one that has failed, where the reason is known; otherwise the overlay just stays in its chain.
+        """
+        ...
+
+    def cancel(self, disk: str, overlay: str, deadline: Deadline) -> None:
+        """Afterwards nothing is merged on that disk. What was written below is there above it as well. Idempotent."""
+        ...
+
+    def close(self, overlay: str, deadline: Deadline) -> None:
+        """Let the machine close an overlay on which no disk stands. Raises Rejected while it is in use. Idempotent."""
+        ...
+
+
 @runtime_checkable
 class CopyingHypervisor(Protocol):
     """What a hypervisor has besides when it can copy the disks of a running machine."""
 
     copies: Copies
+
+
+@runtime_checkable
+class MergingHypervisor(Protocol):
+    """What a hypervisor has besides when it can merge overlays."""
+
+    merges: Merges
 
 
 class Repository(Protocol):
@@ -459,16 +498,37 @@ class CopyingDriver(Protocol):
 
 
 @runtime_checkable
+class LocatingDriver(Protocol):
+    """What a driver has besides when what its cuts made are files of disks."""
+
+    def places(self, made: Mapping[str, Any], deadline: Deadline) -> tuple[Place, ...]:
+        """Where the point in time of each disk is now. Raises CallError."""
+        ...
+
+
+@runtime_checkable
 class RemovingDriver(Protocol):
     """What a driver has besides when it can remove what its cuts made, once retention lets go of it."""
 
-    def remove(self, made: Mapping[str, Any], deadline: Deadline) -> Generator[tuple[str, Progress], None, None]:
+    def remove(
+        self, made: Mapping[str, Any], begun: Collection[str], deadline: Deadline
+    ) -> Generator[tuple[str, Progress], None, None]:
         """Remove what `cut` described so, while it is iterated over; gone when the iteration has ended.
 
-        Whatever must be merged first tells how far it is, disk by disk, and the first time before it is begun. Every
-        other point in time stays as it is. Idempotent: a removal that was closed, or killed, at any point is ended by
-        the next. Closing the iteration takes back what is under way. Raises CallError.
+        Whatever must be merged first tells how far it is, disk by disk, and the first time before it is begun; `begun`
+        names the disks of which an earlier removal told so. Every other point in time stays as it is. Idempotent: a
+        removal that was closed, or killed, at any point is ended by the next. Closing the iteration takes back what is
+        under way. Raises CallError.
         """
+        ...
+
+
+@runtime_checkable
+class MergingDriver(RemovingDriver, Protocol):
+    """A driver whose removals are in a cut's way, because they merge what the machine stands on."""
+
+    def give_way(self, made: Mapping[str, Any], deadline: Deadline) -> None:
+        """Take back a removal that another process has under way. Afterwards the machine can be cut."""
         ...
 
 
@@ -583,8 +643,11 @@ class Journal(Protocol):
         """All runs that have an open target, with their steps, oldest first."""
         ...
 
-    def snapshots(self, *, job: str | None = None, machine: str | None = None) -> tuple[Snapshot, ...]:
-        """What runs have made and what is not certainly gone, of one job or machine or of all, oldest first.
+    def snapshots(
+        self, *, job: str | None = None, machine: str | None = None, let_go: bool = False
+    ) -> tuple[Snapshot, ...]:
+        """What runs have made and what is not certainly gone, of one job or machine or of all, oldest first. With
+        `let_go` only what is being removed.
 
         A target tells of its snapshot until `record` is given the intent to remove it; from then on it has a
         `let_go_at` here, until `record` is given that the removal is done.

@@ -5,16 +5,16 @@ there, and every later pruning of its job goes on with its removal.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from itertools import groupby
 
 from orchestrator.clock import Clock, Deadline, Stop
 from orchestrator.copying import figures_of
-from orchestrator.errors import JournalError, QuiesceError, Rejected
+from orchestrator.errors import CallError, ConfigError, JournalError, QuiesceError, Rejected
 from orchestrator.model import Action, Consistency, Fate, Job, Machine, Pruned, Snapshot, State
-from orchestrator.ports import Connections, Journal, Observer, RemovingDriver
+from orchestrator.ports import Connections, Driver, Journal, MergingDriver, Observer, RemovingDriver
 from orchestrator.recorder import Recorder
 from orchestrator.retention import Decision, Point, decide, removal_order
 from orchestrator.states import OPEN
@@ -22,6 +22,9 @@ from orchestrator.states import OPEN
 #: Seconds for one removal. A merge copies what was written since the cut, so it may be long; one that is cut off here
 #: is taken back, and begun anew by the next pruning.
 _REMOVE = 24 * 3600.0
+
+#: Seconds for a merge to be cancelled before a cut.
+_GIVE_WAY = 10.0
 
 LET_GO = "let go already, and not yet gone"
 
@@ -48,9 +51,18 @@ class Pruning:
         for snapshots in _by_machine(self._journal.snapshots(job=job.name, machine=machine)):
             whole = {snapshot.run.id: snapshot for snapshot in snapshots if snapshot.let_go_at is None}
             looked += [Pruned(snapshot, Fate.DUE, (LET_GO,)) for snapshot in snapshots if snapshot.let_go_at]
-            decisions = decide([_point(snapshot) for snapshot in whole.values()], job.retention, self._clock.now())
+            points = [_point(snapshot) for snapshot in whole.values()]
+            others = self._others(job, snapshots)
+            decisions = decide(points, job.retention, self._clock.now(), others=others)
             looked += [_pruned(whole[decision.point.run_id], decision) for decision in decisions]
         return tuple(looked)
+
+    def _others(self, job: Job, snapshots: Sequence[Snapshot]) -> list[Point]:
+        """What other jobs have made of the same machine: backups of several jobs may stand on each other."""
+        if not any("parent" in snapshot.made for snapshot in snapshots):
+            return []
+        all_of_it = self._journal.snapshots(machine=snapshots[0].machine.name)
+        return [_point(each) for each in all_of_it if each.run.job is not None and each.run.job.name != job.name]
 
     def prune(self, job: Job, machine: str | None = None) -> tuple[Pruned, ...]:
         """Remove what is due, and say what became of each snapshot. One that cannot be removed holds up no other.
@@ -65,10 +77,8 @@ class Pruning:
         """Remove one snapshot, and say what became of it."""
         if self._stop.requested:
             return replace(due, error="ended by its user before this one")
-        name = due.snapshot.machine.name
-        for run in self._journal.open_runs():
-            if name in {target.machine.name for target in run.targets if target.state in OPEN}:
-                return replace(due, error=f"{name} is in the open run {run.id}: the next pruning removes it")
+        if (held := self._held(due.snapshot.machine.name)) is not None:
+            return replace(due, error=held)
         try:
             self._remove(job, due)
         except JournalError:
@@ -76,6 +86,25 @@ class Pruning:
         except QuiesceError as error:
             return replace(due, fate=Fate.FAILED, error=str(error))
         return replace(due, fate=Fate.REMOVED)
+
+    def give_way(self, machines: Collection[str]) -> None:
+        """Take back what any process is merging on these machines, so that they can be cut.
+
+        They are in an open run by now, so that nobody begins anew. What cannot be taken back, the cut will tell of.
+        """
+        for snapshot in self._journal.snapshots(let_go=True):
+            if snapshot.machine.name in machines and snapshot.run.job is not None:
+                with suppress(CallError, ConfigError), ExitStack() as stack:
+                    driver = self._driver(snapshot.run.job, snapshot, stack)
+                    if isinstance(driver, MergingDriver):
+                        driver.give_way(snapshot.made, Deadline.after(self._clock, _GIVE_WAY))
+
+    def _held(self, machine: str) -> str | None:
+        """Why nothing may be removed from that machine now; None when it may."""
+        for run in self._journal.open_runs():
+            if machine in {target.machine.name for target in run.targets if target.state in OPEN}:
+                return f"{machine} is in the open run {run.id}: the next pruning removes it"
+        return None
 
     def _remove(self, job: Job, due: Pruned) -> None:
         snapshot = due.snapshot
@@ -96,7 +125,9 @@ class Pruning:
 
     def _carry_out(self, driver: RemovingDriver, snapshot: Snapshot, recorder: Recorder) -> None:
         """The removal itself, with steps for each disk that is merged."""
-        with closing(driver.remove(snapshot.made, Deadline.after(self._clock, _REMOVE))) as removal:
+        steps = self._journal.run(snapshot.run.id).steps_of(snapshot.machine.name)
+        begun = {str(step.figures["disk"]) for step in steps if step.action is Action.MERGE and "disk" in step.figures}
+        with closing(driver.remove(snapshot.made, begun, Deadline.after(self._clock, _REMOVE))) as removal:
             for disk, stages in groupby(removal, key=lambda stage: stage[0]):
                 recorder.intend(Action.MERGE, disk=disk)
                 self._record(snapshot, recorder)
@@ -107,27 +138,36 @@ class Pruning:
                         recorder.tell(Action.MERGE, **figures)
                         if self._stop.requested:
                             raise QuiesceError("ended by its user; the next pruning goes on with it")
+                        if (held := self._held(snapshot.machine.name)) is not None:
+                            raise QuiesceError(f"it gave way: {held}")
 
     def _driver(self, job: Job, snapshot: Snapshot, stack: ExitStack) -> RemovingDriver:
-        """The driver that removes a snapshot: of the job as it is configured, unless it has another driver by now."""
-        made_by = snapshot.run.job
-        assert made_by is not None
         machine = self._machines.get(snapshot.machine.name, snapshot.machine)
-        hypervisor = self._connections.hypervisor(machine)
-        if hypervisor is not None:
-            stack.enter_context(closing(hypervisor))
-        configured = job if job.driver == made_by.driver else made_by
-        driver = stack.enter_context(
-            closing(self._connections.driver(configured, machine, snapshot.run.id, hypervisor))
-        )
+        driver = driver_of(snapshot, job, machine, self._connections, stack)
         if not isinstance(driver, RemovingDriver):
-            raise Rejected(f"the driver {configured.driver} cannot remove what it made")
+            raise Rejected(f"the driver {job.driver} cannot remove what it made")
         return driver
 
     def _record(self, snapshot: Snapshot, recorder: Recorder) -> None:
         steps = recorder.unjournaled()
         self._journal.record(snapshot.run, steps)
         recorder.journaled(steps)
+
+
+def driver_of(
+    snapshot: Snapshot, job: Job | None, machine: Machine, connections: Connections, stack: ExitStack
+) -> Driver:
+    """The driver that knows what a snapshot is: that of its job as it is configured, unless it has another by now.
+
+    It is closed with `stack`. Raises ConfigError.
+    """
+    made_by = snapshot.run.job
+    assert made_by is not None
+    hypervisor = connections.hypervisor(machine)
+    if hypervisor is not None:
+        stack.enter_context(closing(hypervisor))
+    configured = job if job is not None and job.driver == made_by.driver else made_by
+    return stack.enter_context(closing(connections.driver(configured, machine, snapshot.run.id, hypervisor)))
 
 
 def _by_machine(snapshots: Sequence[Snapshot]) -> Iterator[list[Snapshot]]:

@@ -47,12 +47,17 @@ class _Reasons:
 
 
 def decide(
-    points: Sequence[Point], retention: Retention, now: datetime, zone: tzinfo | None = None
+    points: Sequence[Point],
+    retention: Retention,
+    now: datetime,
+    zone: tzinfo | None = None,
+    others: Sequence[Point] = (),
 ) -> tuple[Decision, ...]:
     """A decision on each of the points, oldest first. Hours, days, weeks, months and years are those of `zone`; None
     is the host's, in which jobs are scheduled.
 
-    The newest good point is kept whatever the rules say, and so is everything that a kept point stands on.
+    The newest good point is kept whatever the rules say, and so is everything that a kept point stands on, or one of
+    `others`, which no rule here is about.
     """
     oldest_first = sorted(points, key=lambda point: (point.at, point.run_id))
     reasons = _Reasons()
@@ -69,7 +74,7 @@ def decide(
                 reasons.add(point, "within")
     for point in _best(oldest_first)[-1:]:
         reasons.add(point, "last good" if point.good else "last, and none is good")
-    _keep_parents(oldest_first, reasons)
+    _keep_parents(oldest_first, others, reasons)
     return tuple(
         Decision(point, point.run_id in reasons.of, tuple(reasons.of.get(point.run_id, [NO_RULE])))
         for point in oldest_first
@@ -131,10 +136,10 @@ def _best(points: Sequence[Point]) -> Sequence[Point]:
     return [point for point in points if point.good] or points
 
 
-def _keep_parents(points: Sequence[Point], reasons: _Reasons) -> None:
+def _keep_parents(points: Sequence[Point], others: Sequence[Point], reasons: _Reasons) -> None:
     """Keep whatever a kept point stands on."""
     by_run = {point.run_id: point for point in points}
-    kept = [point for point in points if point.run_id in reasons.of]
+    kept = [*others, *(point for point in points if point.run_id in reasons.of)]
     while kept:
         child = kept.pop()
         parent = by_run.get(child.parent or "")

@@ -16,11 +16,24 @@ from orchestrator.errors import (
     StuckUnjournaled,
     Superseded,
 )
-from orchestrator.model import Action, Health, Job, Machine, Owner, Pruned, Run, State, Target, Trigger
+from orchestrator.model import (
+    Action,
+    Health,
+    Job,
+    Located,
+    Machine,
+    Owner,
+    Pruned,
+    Run,
+    Snapshot,
+    State,
+    Target,
+    Trigger,
+)
 from orchestrator.policy import freeze_may_hold, limits_of
-from orchestrator.ports import Agent, Connections, Guard, Journal, Observer
+from orchestrator.ports import Agent, Connections, Guard, Journal, LocatingDriver, Observer
 from orchestrator.preflight import check_job, check_thawed, report
-from orchestrator.pruning import Pruning
+from orchestrator.pruning import Pruning, driver_of
 from orchestrator.recorder import Recorder, new_run
 from orchestrator.recovery import Recovery, in_hand
 from orchestrator.retrying import after_thaw
@@ -96,6 +109,7 @@ class Service:
             run = self._journal.open_run(run)
             lanes = [lane for lane in lanes if run.target(lane.machine).state in OPEN]
             try:
+                self._pruning(observer, stop).give_way([lane.machine for lane in lanes])
                 with suppress(Superseded):  # Another process has settled some of it, and the journal says how.
                     self._transact(run, spec, lanes, stop or Stop())
                 return after_thaw(Deadline.after(self._clock, _JOURNAL))(self._journal.run, run.id)
@@ -122,9 +136,30 @@ class Service:
         if job is not None and self._job(job).retention is None:
             raise ConfigError(f"job {job!r} has no `retention`: everything that it made is kept")
         jobs = [spec for spec in self.jobs.values() if spec.retention is not None and job in {None, spec.name}]
-        pruning = Pruning(self._journal, self._connections, self._clock, self.machines, observer, stop or Stop())
+        pruning = self._pruning(observer, stop)
         work = pruning.look if dry_run else pruning.prune
         return tuple(pruned for spec in jobs for pruned in work(spec, machine))
+
+    def snapshots(self, machine: str | None = None) -> tuple[Located, ...]:
+        """All snapshots that are there, of one machine or of all, oldest first, and where each is now.
+
+        Raises JournalError. What cannot be located is listed with the reason.
+        """
+        return tuple(self._located(snapshot) for snapshot in self._journal.snapshots(machine=machine))
+
+    def _located(self, snapshot: Snapshot) -> Located:
+        if snapshot.let_go_at is not None:
+            return Located(snapshot, error="let go, and not yet gone: it cannot be restored")
+        machine = self.machines.get(snapshot.machine.name, snapshot.machine)
+        job = snapshot.run.job and self.jobs.get(snapshot.run.job.name)
+        try:
+            with ExitStack() as stack:
+                driver = driver_of(snapshot, job, machine, self._connections, stack)
+                if not isinstance(driver, LocatingDriver):
+                    return Located(snapshot)
+                return Located(snapshot, driver.places(snapshot.made, Deadline.after(self._clock, _CHECK)))
+        except (CallError, ConfigError) as error:
+            return Located(snapshot, error=str(error))
 
     def recover(self, observer: Observer | None = None) -> tuple[Run, ...]:
         """Settle the open runs of dead processes and try stuck guests again; see `Recovery.recover`."""
@@ -221,6 +256,9 @@ class Service:
         return Recovery(
             self._journal, self._connections, self._guard, self._clock, self._owner, self._is_gone, observer
         )
+
+    def _pruning(self, observer: Observer | None, stop: Stop | None) -> Pruning:
+        return Pruning(self._journal, self._connections, self._clock, self.machines, observer, stop or Stop())
 
     def _job(self, name: str) -> Job:
         if name not in self.jobs:

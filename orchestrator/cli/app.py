@@ -40,7 +40,7 @@ def make_app(wire: Wire) -> typer.Typer:
     ) -> None:
         context.obj = Start(wire, config)
 
-    every_day = (run, history, show, report, prune, thaw, recover, check, machines, jobs)
+    every_day = (run, history, show, snapshots, report, prune, thaw, recover, check, machines, jobs)
     for command in (*every_day, pause, resume, serve, reload, init):
         app.command()(command)
     database = typer.Typer(help="The journal's database.", no_args_is_help=True, rich_markup_mode=None)
@@ -100,6 +100,16 @@ def show(
         found = here.service().show(run)
         here.output.run(found)
         here.tell(failures.alarms([found]))
+
+
+def snapshots(
+    context: typer.Context,
+    machine: Annotated[str | None, typer.Argument(help="Which machine; all without it.")] = None,
+    json: Json = False,
+) -> None:
+    """List the snapshots that are there, oldest first: which file each is now, and what that stands on."""
+    with session(context, as_json=json) as here:
+        here.output.snapshots(here.service().snapshots(machine))
 
 
 def prune(

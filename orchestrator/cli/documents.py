@@ -12,10 +12,12 @@ from orchestrator.model import (
     ExecResult,
     Health,
     Job,
+    Located,
     Machine,
     Pruned,
     Restored,
     Run,
+    Snapshot,
     Step,
     Target,
     Verified,
@@ -107,18 +109,29 @@ def restored(restored: Restored) -> Document:
     }
 
 
+def located(located: Located) -> Document:
+    """A snapshot, and where each of its disks is now."""
+    places = [dataclasses.asdict(place) for place in located.places]
+    return {**_snapshot(located.snapshot), "places": places, "error": located.error}
+
+
 def pruned(pruned: Pruned) -> Document:
     """What became of one snapshot, and why."""
-    snapshot = pruned.snapshot
+    return {
+        **_snapshot(pruned.snapshot),
+        "fate": pruned.fate,
+        "reasons": list(pruned.reasons),
+        "error": pruned.error,
+    }
+
+
+def _snapshot(snapshot: Snapshot) -> Document:
     return {
         "run": snapshot.run.id,
         "job": snapshot.run.job.name if snapshot.run.job else None,
         "machine": snapshot.machine.name,
         "created_at": timestamp(snapshot.created_at),
         "consistency": snapshot.run.target(snapshot.machine.name).consistency,
-        "fate": pruned.fate,
-        "reasons": list(pruned.reasons),
-        "error": pruned.error,
     }
 
 

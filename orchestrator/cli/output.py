@@ -16,6 +16,7 @@ from orchestrator.model import (
     ExecResult,
     Health,
     Job,
+    Located,
     Machine,
     Pausable,
     Pruned,
@@ -52,6 +53,8 @@ class Output(Protocol):
     def checked(self, reports: Sequence[Checked]) -> None: ...
 
     def restored(self, restored: Restored) -> None: ...
+
+    def snapshots(self, snapshots: Sequence[Located]) -> None: ...
 
     def pruned(self, pruned: Sequence[Pruned]) -> None: ...
 
@@ -146,6 +149,9 @@ class Json:
 
     def restored(self, restored: Restored) -> None:
         self._write(documents.restored(restored))
+
+    def snapshots(self, snapshots: Sequence[Located]) -> None:
+        self._write([documents.located(each) for each in snapshots])
 
     def pruned(self, pruned: Sequence[Pruned]) -> None:
         self._write([documents.pruned(each) for each in pruned])

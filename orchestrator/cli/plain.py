@@ -22,6 +22,7 @@ from orchestrator.model import (
     ExecResult,
     Health,
     Job,
+    Located,
     Machine,
     Outcome,
     Pausable,
@@ -95,6 +96,13 @@ class Plain:
         self._line("restored", document, skip={"disks"})
         for disk in document["disks"]:
             self._line("disk", disk)
+
+    def snapshots(self, snapshots: Sequence[Located]) -> None:
+        for each in snapshots:
+            document = documents.located(each)
+            self._line("snapshot", document, skip={"places"})
+            for place in document["places"]:
+                self._line("place", {"run": document["run"], "machine": document["machine"], **place})
 
     def pruned(self, pruned: Sequence[Pruned]) -> None:
         for each in pruned:

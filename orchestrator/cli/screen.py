@@ -29,6 +29,7 @@ from orchestrator.model import (
     Fate,
     Health,
     Job,
+    Located,
     Machine,
     Outcome,
     Pausable,
@@ -173,6 +174,21 @@ class Screen:
         self._table(("disk", "file"), ((disk.name, disk.path) for disk in restored.disks))
         if restored.domain is not None:
             self._console.print(Text(escape(f"defined as the domain {restored.domain}, not started")))
+
+    def snapshots(self, snapshots: Sequence[Located]) -> None:
+        rows = (
+            (
+                each.snapshot.run.id,
+                each.snapshot.machine.name,
+                Text(f"{each.snapshot.created_at:%Y-%m-%d %H:%M}", no_wrap=True),
+                each.snapshot.run.target(each.snapshot.machine.name).consistency,
+                "; ".join(f"{place.disk}: {place.path}" for place in each.places) or each.error,
+                "" if not each.places else f"{sum(place.size_bytes or 0 for place in each.places) / 2**20:.1f} MiB",
+                "; ".join(place.stands_on for place in each.places if place.stands_on),
+            )
+            for each in snapshots
+        )
+        self._table(("run", "machine", "made (UTC)", "consistency", "file", "size", "stands on"), rows)
 
     def pruned(self, pruned: Sequence[Pruned]) -> None:
         rows = (

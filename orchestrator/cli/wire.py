@@ -14,6 +14,7 @@ from orchestrator.model import (
     Health,
     ImageFormat,
     Job,
+    Located,
     Machine,
     Pruned,
     Restored,
@@ -52,6 +53,8 @@ class Service(Protocol):
         observer: Observer | None = None,
         stop: Stop | None = None,
     ) -> tuple[Pruned, ...]: ...
+
+    def snapshots(self, machine: str | None = None) -> tuple[Located, ...]: ...
 
     def recover(self, observer: Observer | None = None) -> tuple[Run, ...]: ...
 

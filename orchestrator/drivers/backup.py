@@ -9,7 +9,7 @@ backup after it.
 import contextlib
 import json
 import os
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -148,7 +148,9 @@ class BackupDriver:
         finally:
             self._repository.drop(self._machine, self._run_id)
 
-    def remove(self, made: Mapping[str, Any], deadline: Deadline) -> Generator[tuple[str, Progress], None, None]:
+    def remove(
+        self, made: Mapping[str, Any], begun: Collection[str], deadline: Deadline
+    ) -> Generator[tuple[str, Progress], None, None]:
         """Remove a published backup from its repository. Raises RepositoryError while another one stands on it."""
         yield from ()
         self._repository.remove(self._machine, self._run_id)

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from typing import Any
 
 from orchestrator.clock import Deadline
@@ -74,7 +74,9 @@ class Command:
         if self._discard:
             self._succeed(self._discard, plan, deadline)
 
-    def remove(self, made: Mapping[str, Any], deadline: Deadline) -> Generator[tuple[str, Progress], None, None]:
+    def remove(
+        self, made: Mapping[str, Any], begun: Collection[str], deadline: Deadline
+    ) -> Generator[tuple[str, Progress], None, None]:
         """Run `remove`. Raises Rejected when there is none, or for another exit status than 0."""
         yield from ()
         if not self._remove:

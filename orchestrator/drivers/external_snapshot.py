@@ -5,7 +5,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -13,9 +13,10 @@ from typing import Any
 
 from orchestrator.clock import Deadline, Task
 from orchestrator.drivers import check_options
+from orchestrator.drivers.merging import merge, space
 from orchestrator.errors import ConfigError, OutcomeUnknown, Rejected
-from orchestrator.model import NAME_PREFIX, Disk, Overlay, Power
-from orchestrator.ports import DriverContext, Plan
+from orchestrator.model import NAME_PREFIX, Disk, Overlay, Place, Power, Progress
+from orchestrator.ports import DriverContext, Merges, MergingHypervisor, Plan
 from orchestrator.programs import run
 
 #: The part of a file's name that an earlier snapshot gave it.
@@ -23,6 +24,9 @@ _EARLIER = re.compile(rf"\.{NAME_PREFIX}[^.]+")
 
 #: Bytes of `qemu-img info` that are read: some 600 for each layer of a chain.
 CHAIN_LIMIT = 4 * 1024 * 1024
+
+#: Seconds that one call of a removal may take.
+_CALL = 30.0
 
 
 class ExternalSnapshot:
@@ -101,8 +105,58 @@ class ExternalSnapshot:
         for overlay in overlays_of(plan):
             _remove(Path(overlay.path))
 
+    def places(self, made: Mapping[str, Any], deadline: Deadline) -> tuple[Place, ...]:
+        """Of each disk the file directly below the cut's overlay, in the chain that the machine stands on now."""
+        places = []
+        for name, chain in self._merges().chains(deadline).items():
+            for overlay in {disk["overlay"] for disk in made["disks"]} & set(chain[:-1]):
+                path, *below = chain[chain.index(overlay) + 1 :]
+                places.append(Place(name, path, space(path), below[0] if below else None))
+        if not places:
+            raise Rejected(f"the machine does not stand on the overlays of {made['name']}, or it is off")
+        return tuple(places)
+
+    def remove(
+        self, made: Mapping[str, Any], begun: Collection[str], deadline: Deadline
+    ) -> Generator[tuple[str, Progress], None, None]:
+        """Merge the overlays of a cut, disk by disk, each into the file directly below it, and remove their files.
+
+        Below an overlay is its own cut's point in time and nothing else: every other one reads the same afterwards.
+        Raises Rejected, and removes nothing, when the machine is off, or where an overlay that a guest wrote into was
+        taken out of its chain by another hand.
+        """
+        merges = self._merges()
+        chains = merges.chains(deadline.within(_CALL))
+        for overlay in (disk["overlay"] for disk in made["disks"]):
+            if made["name"] not in Path(overlay).name or NAME_PREFIX not in made["name"]:
+                raise Rejected(f"{overlay} does not carry our name: nothing was removed")
+            disk = next((name for name, chain in chains.items() if overlay in chain), None)
+            if disk is not None:
+                if self._hypervisor.power(deadline.within(_CALL)) is Power.OFF:
+                    raise Rejected("the machine is off: its overlays are merged when it runs")
+                for progress in merge(merges, disk, overlay, deadline, attach=disk in begun):
+                    yield disk, progress
+            elif self._hypervisor.local and not begun and _is_written(overlay, deadline.within(_CALL)):
+                raise Rejected(
+                    f"the machine does not stand on {overlay}, and we did not merge it: a guest's data may be in it"
+                )
+            merges.close(overlay, deadline.within(_CALL))
+            if self._hypervisor.local:
+                _remove(Path(overlay))
+
+    def give_way(self, made: Mapping[str, Any], deadline: Deadline) -> None:
+        """Cancel the merges of a cut's overlays."""
+        merges = self._merges()
+        for disk, chain in merges.chains(deadline).items():
+            for overlay in {each["overlay"] for each in made["disks"]} & set(chain):
+                merges.cancel(disk, overlay, deadline)
+
     def close(self) -> None:
         """Nothing to release: the hypervisor belongs to who made it."""
+
+    def _merges(self) -> Merges:
+        assert isinstance(self._hypervisor, MergingHypervisor)
+        return self._hypervisor.merges
 
     def _in_use(self, plan: Plan, deadline: Deadline) -> bool:
         """Whether the machine stands on an overlay. When it is off, its hypervisor may know no more than the top of

@@ -36,6 +36,28 @@ def layers(domain_xml: str) -> frozenset[str]:
     return frozenset(source.get("file", "") for source in sources) - {""}
 
 
+def chains(domain_xml: str) -> dict[str, tuple[str, ...]]:
+    """For each writable disk, the files that it stands on now, the top first. Only a running domain tells of all."""
+    return {_target(disk): tuple(_chain(disk)) for disk in _disks(domain_xml) if _is_written(disk)}
+
+
+def is_ready(domain_xml: str, target: str) -> bool:
+    """Whether the job that merges a disk's active overlay has copied everything, so that the disk can go on without."""
+    for disk in _disks(domain_xml):
+        mirror = disk.find("mirror")
+        if _target(disk) == target and mirror is not None:
+            return mirror.get("ready") == "yes"
+    return False
+
+
+def _chain(layer: ET.Element) -> Iterator[str]:
+    source, below = layer.find("source"), layer.find("backingStore")
+    if source is not None:
+        yield source.get("file", "")
+    if below is not None:
+        yield from _chain(below)
+
+
 def snapshot_xml(name: str, overlays: Sequence[Overlay], domain_xml: str) -> str:
     """The snapshot that puts `overlays` on their disks (formatsnapshot).
 

@@ -14,6 +14,7 @@ from orchestrator.errors import CallError, CommandDisabled, OutcomeUnknown, Reje
 from orchestrator.hypervisor.connection import LibvirtConnection
 from orchestrator.hypervisor.domain_xml import layers, snapshot_xml, writable_disks
 from orchestrator.hypervisor.libvirt_copies import LibvirtCopies, is_busy
+from orchestrator.hypervisor.libvirt_merges import LibvirtMerges
 from orchestrator.model import Disk, Overlay, Power
 
 T = TypeVar("T")
@@ -54,6 +55,7 @@ class LibvirtDomain:
         address = urlsplit(uri)
         #: What a `+ext` command connects to, nobody can tell.
         self.local = not address.hostname and not address.scheme.endswith("+ext")
+        self.merges = LibvirtMerges(self._call, delete=not self.local)
 
     # Seen from outside
 

@@ -14,6 +14,7 @@ from orchestrator.errors import Rejected
 from orchestrator.hypervisor.monitor import Monitor
 from orchestrator.hypervisor.names import node_name
 from orchestrator.hypervisor.qmp_copies import BareCopies
+from orchestrator.hypervisor.qmp_merges import BareMerges
 from orchestrator.model import Disk, Overlay, Power
 
 #: Values of `MigrationStatus` with which no migration is under way; a value that we do not know is one that is.
@@ -36,6 +37,7 @@ class BareMachine:
         """`socket` is the path of the monitor's unix socket."""
         self._monitor = Monitor(socket)
         self.copies = BareCopies(self._monitor)
+        self.merges = BareMerges(self._monitor, self._chains)
 
     def power(self, deadline: Deadline) -> Power:
         """What the machine is doing, by `query-status` and `query-migrate`."""
@@ -84,6 +86,12 @@ class BareMachine:
             "query-block", lambda reply: {path for block in reply for path in _chain(block)}, deadline
         )
         return any(overlay.path in used for overlay in overlays)
+
+    def _chains(self, deadline: Deadline) -> dict[str, tuple[str, ...]]:
+        def read(reply: Any) -> dict[str, tuple[str, ...]]:
+            return {_disk(block).name: tuple(_chain(block)) for block in _writable(reply)}
+
+        return self._monitor.ask("query-block", read, deadline)
 
     def close_overlays(self, overlays: Sequence[Overlay], deadline: Deadline) -> None:
         """Let go of overlays that were opened (`blockdev-del`). QEMU refuses for one that is in use: Rejected."""

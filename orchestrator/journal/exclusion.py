@@ -1,4 +1,4 @@
-"""Law 8, as an index: a machine is in one open run only, over all processes and nodes. Not a lock in code.
+"""The partial indexes. One is law 8: a machine is in one open run only, over all processes and nodes. No lock in code.
 
 Apart from the tables, because SQLAlchemy loads all of both engines to check the options of a partial index, which took
 30 ms of every command; and only what makes or compares the schema needs it as an object.
@@ -6,7 +6,7 @@ Apart from the tables, because SQLAlchemy loads all of both engines to check the
 
 from sqlalchemy import Index
 
-from orchestrator.journal.tables import holds_machine, metadata, targets
+from orchestrator.journal.tables import holds_machine, is_going, metadata, snapshots, targets
 
 __all__ = ["metadata"]
 
@@ -18,3 +18,5 @@ Index(
     postgresql_where=holds_machine,
     sqlite_where=holds_machine,
 )
+
+Index("snapshots_going", snapshots.c.machine, postgresql_where=is_going, sqlite_where=is_going)

@@ -12,7 +12,7 @@ from orchestrator.journal import rows, schema
 from orchestrator.journal.database import Database, insert_unless_there
 from orchestrator.journal.schedules import SqlSchedules
 from orchestrator.journal.statistics import SqlStatistics
-from orchestrator.journal.tables import holds_machine, runs, snapshots, steps, targets
+from orchestrator.journal.tables import holds_machine, is_going, runs, snapshots, steps, targets
 from orchestrator.model import Action, Outcome, Owner, Run, Snapshot, State, Step, Target
 
 _NEWEST_FIRST = runs.c.started_at.desc(), runs.c.id.desc()
@@ -125,9 +125,13 @@ class SqlJournal:
         with self._database.reading() as connection:
             return _load(connection, runs.c.state.in_(states.OPEN))
 
-    def snapshots(self, *, job: str | None = None, machine: str | None = None) -> tuple[Snapshot, ...]:
+    def snapshots(
+        self, *, job: str | None = None, machine: str | None = None, let_go: bool = False
+    ) -> tuple[Snapshot, ...]:
         """See `ports.Journal`."""
         wanted = select(snapshots).where(snapshots.c.removed_at.is_(None))
+        if let_go:
+            wanted = wanted.where(is_going)
         if machine is not None:
             wanted = wanted.where(snapshots.c.machine == machine)
         if job is not None:

@@ -1,4 +1,4 @@
-"""The journal's tables, as the newest migration leaves them; `exclusion` has one index more."""
+"""The journal's tables, as the newest migration leaves them; `exclusion` has two indexes more."""
 
 import json
 import re
@@ -168,6 +168,9 @@ snapshots = Table(
     ForeignKeyConstraint(["run_id", "machine"], ["targets.run_id", "targets.machine"]),
     Index("snapshots_machine", "machine", "created_at"),
 )
+
+#: Of a snapshot that is being removed. Every run asks for those of its machines.
+is_going = snapshots.c.let_go_at.is_not(None) & snapshots.c.removed_at.is_(None)
 
 #: Up to when it is decided, for each job, which of its times were run and which were let go.
 horizons = Table(

@@ -88,3 +88,26 @@ def test_the_daemon_prunes_after_each_run(product: Product, array: Array) -> Non
     assert serving.wait().code == 0
     product("prune")
     assert array.snapshots == [f"quiesce-{product.history()[0]['id']}"]
+
+
+def test_external_snapshots_are_merged_back_after_each_run(product: Product, guest: Guest) -> None:
+    base = [str(path) for path in guest.active_disks()]
+    product.job("vm")
+    first, second = (product.run().run["id"] for _ in range(2))
+    listed = product("snapshots", "vm", "--json").document
+    assert [each["run"] for each in listed] == [first, second]
+    assert [place["path"] for place in listed[0]["places"]] == base
+    assert [place["stands_on"] for place in listed[1]["places"]] == base
+    product.table("jobs.job.retention", keep_last=1)
+    third = product.run()
+    assert third.code == 0
+    assert "NOT REMOVED" not in third.err
+    (left,) = product("snapshots", "--json").document
+    assert (left["run"], [place["path"] for place in left["places"]]) == (third.run["id"], base)
+    assert [path.name for path in guest.active_disks()] == [
+        f"{Path(path).stem.split('.')[0]}.quiesce-{third.run['id']}.qcow2" for path in base
+    ]
+    merged = [step for step in product("show", first, "--json").run["steps"] if step["action"] == "merge"]
+    assert [(step["outcome"], "disk" in step["figures"]) for step in merged] == [("intent", True), ("done", True)] * 2
+    assert all(step["figures"]["percent"] == 100 for step in merged if step["outcome"] == "done")
+    assert not guest.fs_frozen()

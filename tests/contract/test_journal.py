@@ -336,6 +336,7 @@ def test_a_snapshot_that_is_let_go_cannot_be_restored_and_is_listed_until_it_is_
     for outcome in (Outcome.FAILED, Outcome.UNKNOWN, Outcome.INTENT):
         journal.record(run, removal("db1", outcome))
         assert [(found.machine.name, found.let_go_at) for found in journal.snapshots()] == [("db1", NOW), ("db2", None)]
+        assert journal.snapshots(let_go=True) == journal.snapshots(machine="db1")
         assert journal.snapshots()[0].made == {"name": "quiesce-r1", "of": "db1"}
     journal.record(run, removal("db1", Outcome.DONE))
     journal.record(run, removal("db1", Outcome.DONE))

@@ -1,7 +1,7 @@
 """A driver whose snapshots are entries in a dictionary: the same contract as the real ones, and breakable."""
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,7 +58,9 @@ class MemoryDriver:
         self._storage.prepared.discard(plan["name"])
         self._leave("discard")
 
-    def remove(self, made: Mapping[str, Any], deadline: Deadline) -> Generator[tuple[str, Progress], None, None]:
+    def remove(
+        self, made: Mapping[str, Any], begun: Collection[str], deadline: Deadline
+    ) -> Generator[tuple[str, Progress], None, None]:
         yield "disk", Progress(0, 100, ended=False)
         self._enter("remove")
         self._storage.snapshots.discard(made["stored"])

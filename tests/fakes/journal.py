@@ -75,13 +75,16 @@ class MemoryJournal:
         found = [run for run in self.runs.values() if run.state in states.OPEN]
         return tuple(sorted(found, key=lambda run: (run.started_at, run.id)))
 
-    def snapshots(self, *, job: str | None = None, machine: str | None = None) -> tuple[Snapshot, ...]:
+    def snapshots(
+        self, *, job: str | None = None, machine: str | None = None, let_go: bool = False
+    ) -> tuple[Snapshot, ...]:
         whole = [self._snapshot(run, target) for run in self.runs.values() for target in run.targets if target.snapshot]
         found = [
             replace(snapshot, run=replace(self.runs[snapshot.run.id], steps=()))
             for snapshot in (*whole, *self._let_go.values())
             if (job is None or (snapshot.run.job is not None and snapshot.run.job.name == job))
             and (machine is None or machine == snapshot.machine.name)
+            and (snapshot.let_go_at is not None or not let_go)
         ]
         return tuple(sorted(found, key=lambda found: (found.created_at, found.run.id, found.machine.name)))
 

@@ -49,8 +49,10 @@ class SimJournal:
     def open_runs(self) -> tuple[Run, ...]:
         return self._read("open_runs", self._truth.open_runs)
 
-    def snapshots(self, *, job: str | None = None, machine: str | None = None) -> tuple[Snapshot, ...]:
-        return self._read("snapshots", lambda: self._truth.snapshots(job=job, machine=machine))
+    def snapshots(
+        self, *, job: str | None = None, machine: str | None = None, let_go: bool = False
+    ) -> tuple[Snapshot, ...]:
+        return self._read("snapshots", lambda: self._truth.snapshots(job=job, machine=machine, let_go=let_go))
 
     def history(
         self, limit: int, *, job: str | None = None, machine: str | None = None, state: State | None = None

@@ -183,3 +183,10 @@ def test_a_chain_is_kept_down_to_its_full_backup(depth: int) -> None:
     assert told["n0"] == ("last", "last good")
     assert told[points[depth].run_id][-1].startswith("parent of ")
     assert told["n5"] == (f"parent of {points[1].run_id}",)
+
+
+def test_what_a_point_of_another_job_stands_on_is_kept() -> None:
+    points = nightly(3)
+    points[1] = replace(points[1], parent="n2")
+    decisions = decide(points, Retention(keep_last=1), NOW, BERLIN, others=[Point("other", NOW, parent="n1")])
+    assert [decision.reasons for decision in decisions[:2]] == [("parent of n1",), ("parent of other",)]

@@ -45,7 +45,12 @@ def test_the_example_loads() -> None:
         "edge1": Machine("edge1", agent="/run/edge1/qga.sock", qmp="/run/edge1/qmp.sock"),
     }
     assert example.jobs["nightly"] == Job(
-        "nightly", ("db1", "edge1"), "external-snapshot", schedule="0 2 * * *", quiesce=Quiesce.REQUIRED
+        "nightly",
+        ("db1", "edge1"),
+        "external-snapshot",
+        schedule="0 2 * * *",
+        quiesce=Quiesce.REQUIRED,
+        retention=Retention(keep_daily=7, keep_weekly=4),
     )
     assert example.jobs["offsite"] == Job(
         "offsite",
@@ -62,7 +67,7 @@ def test_the_example_loads() -> None:
         "cut": ["/usr/local/bin/my-array-snapshot"],
         "remove": ["/usr/local/bin/my-array-remove"],
     }
-    assert example.jobs["scripted"].retention == Retention(keep_daily=7, keep_weekly=4)
+    assert example.jobs["scripted"].retention == Retention(keep_last=3)
 
 
 def test_what_the_example_marks_as_not_yet_is_refused_as_that(tmp_path: Path) -> None:

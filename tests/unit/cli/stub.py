@@ -24,6 +24,7 @@ from orchestrator.model import (
     Health,
     ImageFormat,
     Job,
+    Located,
     Machine,
     Outcome,
     Owner,
@@ -99,7 +100,8 @@ class Stub:
     error: Exception | None = None
     machines: Mapping[str, Machine] = field(default_factory=lambda: {"db1": DB1})
     jobs: Mapping[str, Job] = field(default_factory=lambda: {"nightly": NIGHTLY})
-    snapshots: tuple[Pruned, ...] = ()
+    pruned: tuple[Pruned, ...] = ()
+    located: tuple[Located, ...] = ()
     #: What the agent answers, and how a program ends.
     value: object = None
     result: ExecResult | None = None
@@ -182,7 +184,10 @@ class Stub:
         observer: Observer | None = None,
         stop: Stop | None = None,
     ) -> tuple[Pruned, ...]:
-        return self._answer(self.snapshots, "prune", job, machine, dry_run)
+        return self._answer(self.pruned, "prune", job, machine, dry_run)
+
+    def snapshots(self, machine: str | None = None) -> tuple[Located, ...]:
+        return self._answer(self.located, "snapshots", machine)
 
     def recover(self, observer: Observer | None = None) -> tuple[Run, ...]:
         self._show_steps(observer)

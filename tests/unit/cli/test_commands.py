@@ -56,6 +56,8 @@ STEP = {
         (["show", "2025"], ("2025",)),
         (["thaw", "db1"], ("db1", False)),
         (["thaw", "db1", "--force"], ("db1", True)),
+        (["snapshots"], ("snapshots", None)),
+        (["snapshots", "db1"], ("snapshots", "db1")),
         (["prune"], ("prune", None, None, False)),
         (["prune", "nightly", "--dry-run"], ("prune", "nightly", None, True)),
         (["recover"], ()),

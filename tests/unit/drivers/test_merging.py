@@ -1,0 +1,167 @@
+"""Whatever is let go, in whatever order, broken off wherever: all other points in time read the same."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.clock import Deadline
+from orchestrator.drivers.external_snapshot import ExternalSnapshot
+from orchestrator.drivers.merging import merge
+from orchestrator.errors import CallError, Rejected
+from orchestrator.model import Disk, Machine, Overlay, Power
+from orchestrator.ports import DriverContext
+from tests.fakes.clock import SteppedClock
+from tests.fakes.merges import Blocks, MemoryMerges
+
+
+class Shelf:
+    """A machine on another host that is nothing but layers: no file of it is here."""
+
+    local = False
+
+    def __init__(self, merges: MemoryMerges, power: Power = Power.RUNNING) -> None:
+        self.merges, self._power = merges, power
+
+    def power(self, deadline: Deadline) -> Power:
+        return self._power
+
+    def disks(self, deadline: Deadline) -> tuple[Disk, ...]:
+        raise NotImplementedError
+
+    def open_overlays(self, overlays: Sequence[Overlay], deadline: Deadline) -> None:
+        raise NotImplementedError
+
+    def snapshot(self, name: str, overlays: Sequence[Overlay], deadline: Deadline) -> None:
+        raise NotImplementedError
+
+    def has_snapshot(self, name: str, overlays: Sequence[Overlay], deadline: Deadline) -> bool:
+        raise NotImplementedError
+
+    def close_overlays(self, overlays: Sequence[Overlay], deadline: Deadline) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        pass
+
+
+CLOCK = SteppedClock()
+DISKS = ("vda", "vdb")
+
+
+def overlay(disk: str, turn: int) -> str:
+    return f"/images/{disk}.quiesce-{turn}.qcow2"
+
+
+def made(turn: int) -> dict[str, Any]:
+    return {"name": f"quiesce-{turn}", "disks": [{"name": disk, "overlay": overlay(disk, turn)} for disk in DISKS]}
+
+
+def machine(contents: Sequence[Blocks]) -> MemoryMerges:
+    """A machine with a base and an overlay for each further content, on both of its disks."""
+    return MemoryMerges(
+        {
+            disk: {
+                **{overlay(disk, turn): dict(contents[turn]) for turn in range(len(contents) - 1, 0, -1)},
+                f"/images/{disk}.raw": dict(contents[0]),
+            }
+            for disk in DISKS
+        }
+    )
+
+
+def soon() -> Deadline:
+    return Deadline.after(CLOCK, 3600)
+
+
+def driver(merges: MemoryMerges, power: Power = Power.RUNNING) -> ExternalSnapshot:
+    return ExternalSnapshot(DriverContext(Machine("vm"), "nightly", "r", {}, Shelf(merges, power), CLOCK))
+
+
+def points(merges: MemoryMerges, turns: set[int]) -> dict[tuple[str, int], Blocks]:
+    """What each of these cuts' points in time holds: all that lies below its overlay."""
+    found = {}
+    for disk in DISKS:
+        files = [*merges.layers[disk]]
+        for turn in turns:
+            found[disk, turn] = merges.content(disk, files[files.index(overlay(disk, turn)) + 1])
+    return found
+
+
+blocks = st.dictionaries(st.integers(0, 5), st.integers(0, 99), max_size=4)
+
+
+@given(
+    st.lists(blocks, min_size=2, max_size=5),
+    st.randoms(use_true_random=False),
+    st.lists(st.tuples(st.integers(0, 12), st.booleans()), max_size=6),
+)
+def test_all_other_points_in_time_stay_what_they_are(
+    contents: list[Blocks], chance: Random, ends: list[tuple[int, bool]]
+) -> None:
+    """`ends` are removals that end after so many looks, by a kill or by being closed."""
+    merges = machine(contents)
+    order = list(range(1, len(contents)))
+    chance.shuffle(order)
+    seen = {disk: merges.content(disk, next(iter(merges.layers[disk]))) for disk in DISKS}
+    before = points(merges, set(order))
+    while order:
+        begun = {disk for disk, (merged, _) in merges.jobs.items() if merged == overlay(disk, order[0])}
+        looks, killed = ends.pop() if ends else (1000, False)
+        removal = driver(merges).remove(made(order[0]), begun, soon())
+        ended = len(list(islice(removal, looks))) < looks
+        jobs = dict(merges.jobs)
+        removal.close()
+        merges.jobs = jobs if killed else merges.jobs  # who is killed closes nothing
+        if ended:
+            del order[0]
+        left = {key: point for key, point in before.items() if key[1] in order[0 if ended else 1 :]}
+        assert points(merges, {turn for _, turn in left}) == left
+        assert {disk: merges.content(disk, next(iter(merges.layers[disk]))) for disk in DISKS} == seen
+    assert [len(files) for files in merges.layers.values()] == [1, 1]
+
+
+def test_one_that_another_hand_cancels_is_told_and_begun_anew_by_the_next() -> None:
+    merges = machine([{0: 1}, {0: 2, 1: 2}])
+    with closing(merge(merges, "vda", overlay("vda", 1), soon(), attach=False)) as merging:
+        next(merging)
+        next(merging)
+        merges.jobs.clear()
+        with pytest.raises(Rejected, match="was cancelled, or failed: it is begun anew by the next pruning"):
+            list(merging)
+    assert list(merge(merges, "vda", overlay("vda", 1), soon(), attach=True))[-1].ended
+    assert merges.layers["vda"] == {"/images/vda.raw": {0: 2, 1: 2}}
+
+
+def test_another_s_job_is_not_taken_for_ours_and_not_cancelled() -> None:
+    merges = machine([{0: 1}, {0: 2}, {0: 3}])
+    merges.begin("vda", overlay("vda", 2), overlay("vda", 1), soon())
+    with pytest.raises(Rejected, match="already in an active block job"):
+        list(driver(merges).remove(made(1), (), soon()))
+    assert merges.jobs["vda"][0] == overlay("vda", 2)
+
+
+def test_a_machine_that_is_off_is_told_so_and_left_alone() -> None:
+    merges = machine([{0: 1}, {0: 2}])
+    with pytest.raises(Rejected, match="the machine is off: its overlays are merged when it runs"):
+        list(driver(merges, Power.OFF).remove(made(1), (), soon()))
+    assert len(merges.layers["vda"]) == 2
+
+
+def test_an_overlay_on_nothing_is_not_merged() -> None:
+    merges = MemoryMerges({"vda": {overlay("vda", 1): {0: 1}}})
+    with pytest.raises(CallError, match="stands on nothing"):
+        list(merge(merges, "vda", overlay("vda", 1), soon(), attach=False))
+
+
+def test_what_carries_another_name_is_not_touched(tmp_path: Path) -> None:
+    merges = machine([{0: 1}, {0: 2}])
+    with pytest.raises(Rejected, match="does not carry our name: nothing was removed"):
+        list(driver(merges).remove({**made(1), "name": "theirs"}, (), soon()))
+    assert len(merges.layers["vda"]) == 2
