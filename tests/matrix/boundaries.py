@@ -56,7 +56,7 @@ class Recording(Scheduler):
 
 @dataclass(frozen=True)
 class Trouble:
-    """A fault at one boundary of the run; None: there is none."""
+    """A fault at one boundary of the run."""
 
     fault: Fault
     boundary: str

@@ -4,7 +4,7 @@ All of it happens in the simulation's virtual time, with the laws of the simulat
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from orchestrator.clock import Stop
@@ -12,7 +12,7 @@ from orchestrator.model import Job, PreFlush, Quiesce
 from orchestrator.service import Service
 from tests.matrix.boundaries import Boundary, Recording, ScriptedWeather, Trouble
 from tests.simulation import processes
-from tests.simulation.guest import SOCKET, Guest
+from tests.simulation.guest import LIBVIRT, SOCKET, Guest
 from tests.simulation.history import let_happen, of_the_simulation
 from tests.simulation.processes import attempt, begin
 from tests.simulation.reckoning import check_answer, check_run
@@ -27,6 +27,8 @@ _AGONY = 500.0
 class Case:
     """What is tried."""
 
+    #: Two machines at one point in time, one of them behind libvirt; else one, on its agent's socket.
+    group: bool = False
     #: What goes wrong beside the kills.
     trouble: Trouble | None = None
     #: The crossing at which the run is ended; None: it is let live.
@@ -77,13 +79,23 @@ class OneRun(World):
         ]
 
 
+class OneGroup(OneRun):
+    """A second guest beside it, through libvirt, where a command may lie on its way for 36 s."""
+
+    def draw_guests(self) -> list[Guest]:
+        return [*super().draw_guests(), self.guest("vm2", ["/"], LIBVIRT)]
+
+    def draw_jobs(self) -> list[Job]:
+        return [replace(job, machines=("vm1", "vm2"), group=True) for job in super().draw_jobs()]
+
+
 def live(case: Case, *, traced: bool = False) -> Seen:
     """Let the case happen. It is the same each time."""
     chance = Random(1)  # noqa: S311 - it must be the same each time
     scheduler = Recording(chance, [] if traced else None)
     weather = ScriptedWeather(chance, case.trouble)
     weather.scheduler = scheduler
-    world = OneRun(chance, scheduler, weather)
+    world = (OneGroup if case.group else OneRun)(chance, scheduler, weather)
     with of_the_simulation(scheduler), world.host.serving():
         try:
             run = begin(world, command_run)

@@ -1,7 +1,7 @@
 """Which cases there are, and where each of them stands in the table."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from tests.matrix.boundaries import Boundary, Trouble, troubles
@@ -43,37 +43,41 @@ class Place:
     case: Case
 
 
-def boundaries() -> tuple[Boundary, ...]:
+#: The run that the table is about.
+ALONE = Case()
+
+
+def boundaries(whole: Case = ALONE) -> tuple[Boundary, ...]:
     """Every boundary of a run in which nothing goes wrong, in their order."""
-    return tuple(live(Case()).run)
+    return tuple(live(whole).run)
 
 
-def singles() -> Iterator[Place]:
+def singles(whole: Case = ALONE) -> Iterator[Place]:
     """The run is ended at every boundary: alone, by a stop, and together with its guard."""
-    for boundary in boundaries():
-        yield Place(boundary.name, Column.ALONE, Case(end=boundary.crossing))
-        yield Place(boundary.name, Column.HUNG, Case(end=boundary.crossing, hangs=True))
-        yield Place(boundary.name, Column.GUARD, Case(end=boundary.crossing, with_guard=True))
+    for boundary in boundaries(whole):
+        ended = replace(whole, end=boundary.crossing)
+        yield Place(boundary.name, Column.ALONE, ended)
+        yield Place(boundary.name, Column.HUNG, replace(ended, hangs=True))
+        yield Place(boundary.name, Column.GUARD, replace(ended, with_guard=True))
 
 
-def with_faults() -> Iterator[Place]:
+def with_faults(whole: Case = ALONE) -> Iterator[Place]:
     """Every fault of every call, and the run ended at every boundary that it has then."""
-    usual = boundaries()
+    usual = boundaries(whole)
     known = {boundary.name for boundary in usual}
     for trouble in troubles(usual):
-        for boundary in live(Case(trouble)).run:
+        for boundary in live(replace(whole, trouble=trouble)).run:
             row = boundary.name if boundary.name in known else REPAIR
-            yield Place(row, _column(trouble), Case(trouble, end=boundary.crossing))
+            yield Place(row, _column(trouble), replace(whole, trouble=trouble, end=boundary.crossing))
 
 
-def pairs() -> Iterator[Place]:
+def pairs(whole: Case = ALONE) -> Iterator[Place]:
     """The run is ended at every boundary, and the recovery after it at every one of its own."""
-    for boundary in boundaries():
+    for boundary in boundaries(whole):
         for column in (Column.RECOVERY, Column.BOTH):
-            case = Case(end=boundary.crossing, with_guard=column is Column.BOTH)
+            case = replace(whole, end=boundary.crossing, with_guard=column is Column.BOTH)
             for second in live(case).recovery:
-                both = Case(end=case.end, with_guard=case.with_guard, recovery_end=second.crossing)
-                yield Place(boundary.name, column, both)
+                yield Place(boundary.name, column, replace(case, recovery_end=second.crossing))
 
 
 def cell(seen: Iterable[Seen]) -> str:

@@ -22,6 +22,9 @@ from tests.tables import rows
 SAMPLE = 12
 
 
+Many = Callable[[Case], Iterator[Place]]
+
+
 def broken(places: Iterable[Place]) -> list[str]:
     return [f"{place}: {seen.broken}" for place in places if (seen := live(place.case)).broken is not None]
 
@@ -33,15 +36,21 @@ def test_a_run_may_be_ended_at_every_boundary() -> None:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("many", [with_faults, pairs])
-def test_and_with_every_fault_and_with_its_recovery(many: Callable[[], Iterator[Place]]) -> None:
-    assert broken(islice(many(), 0, None, SAMPLE)) == []
+def test_and_with_every_fault_and_with_its_recovery(many: Many) -> None:
+    assert broken(islice(many(Case()), 0, None, SAMPLE)) == []
+
+
+@pytest.mark.timeout(600)
+def test_and_a_group_too() -> None:
+    assert broken(islice(singles(Case(group=True)), 0, None, 3)) == []
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize("many", [with_faults, pairs])
-def test_and_so_in_all_combinations(many: Callable[[], Iterator[Place]]) -> None:
-    assert broken(many()) == []
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("group", [False, True], ids=["alone", "group"])
+@pytest.mark.parametrize("many", [singles, with_faults, pairs])
+def test_and_so_in_all_combinations(many: Many, group: bool) -> None:
+    assert broken(many(Case(group=group))) == []
 
 
 def test_a_run_in_which_nothing_goes_wrong_is_done() -> None:
@@ -57,16 +66,16 @@ def test_a_run_crosses_every_seam() -> None:
 @pytest.mark.parametrize("trouble", troubles(list(boundaries())), ids=lambda t: f"{t.fault} {t.boundary}")
 def test_every_fault_strikes(trouble: Trouble) -> None:
     """Or its column in the table would say nothing."""
-    usual, seen = live(Case(), traced=True), live(Case(trouble), traced=True)
+    usual, seen = live(Case(), traced=True), live(Case(trouble=trouble), traced=True)
     assert seen.broken is None
     assert seen.trace != usual.trace
 
 
 def test_a_freeze_that_lands_late_is_seen_by_whoever_thaws() -> None:
     late = Trouble(Fault.LATE, "before agent.freeze")
-    freeze = next(boundary for boundary in live(Case(late)).run if boundary.name == "after agent.freeze")
-    assert live(Case(late, end=freeze.crossing)).thawed_by == "guard"
-    assert live(Case(late, end=freeze.crossing, with_guard=True)).thawed_by == "recover"
+    freeze = next(boundary for boundary in live(Case(trouble=late)).run if boundary.name == "after agent.freeze")
+    assert live(Case(trouble=late, end=freeze.crossing)).thawed_by == "guard"
+    assert live(Case(trouble=late, end=freeze.crossing, with_guard=True)).thawed_by == "recover"
 
 
 @pytest.mark.parametrize(
