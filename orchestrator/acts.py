@@ -30,3 +30,39 @@ class Answer:
     run: str
     #: An object, a list of objects, or what a raw command returned: JSON values only.
     value: Any
+
+
+class PowerAct(StrEnum):
+    """What is done to a machine's power."""
+
+    SHUTDOWN = "shutdown"
+    REBOOT = "reboot"
+    SUSPEND = "suspend"
+    WAKEUP = "wakeup"
+
+
+class PowerMode(StrEnum):
+    """Who tells the guest to shut down or reboot."""
+
+    AGENT = "agent"  # its agent
+    ACPI = "acpi"  # the power button: the guest may not listen
+    DEFAULT = "default"  # its agent if it answers, else the power button
+
+
+class SuspendTarget(StrEnum):
+    """Where a suspended guest keeps its memory."""
+
+    MEM = "mem"
+    DISK = "disk"
+    HYBRID = "hybrid"  # in both
+
+
+@dataclass(frozen=True)
+class PowerRequest:
+    """What an operator wants of a machine's power."""
+
+    act: PowerAct
+    #: Of a shutdown or a reboot.
+    mode: PowerMode = PowerMode.DEFAULT
+    #: Of a suspension.
+    target: SuspendTarget = SuspendTarget.MEM

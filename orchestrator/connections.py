@@ -9,6 +9,7 @@ from orchestrator.ports import Driver, DriverContext, Hypervisor, Repository
 
 if TYPE_CHECKING:
     from orchestrator.agent.guest import GuestAgent
+    from orchestrator.bench.seams import PowerSwitch
 
 
 class RealConnections:
@@ -42,6 +43,18 @@ class RealConnections:
             from orchestrator.hypervisor.qmp import BareMachine
 
             return BareMachine(machine.qmp)
+        return None
+
+    def power(self, machine: Machine) -> "PowerSwitch | None":
+        if machine.hypervisor is not None:
+            from orchestrator.hypervisor.libvirt_power import LibvirtPower
+
+            uri, domain = _domain(machine)
+            return LibvirtPower(uri, domain, self._clock)
+        if machine.qmp is not None:
+            from orchestrator.hypervisor.qmp_power import QmpPower
+
+            return QmpPower(machine.qmp)
         return None
 
     def driver(self, job: Job, machine: Machine, run_id: str, hypervisor: Hypervisor | None) -> Driver:

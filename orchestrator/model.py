@@ -685,6 +685,16 @@ class Health:
     filesystems: tuple[Filesystem, ...] = ()
     #: What stands in the way, each with what to do about it. Empty: ready.
     problems: tuple[str, ...] = ()
+    #: The guest's operating system, as it calls itself.
+    os: str | None = None
+    #: Whether the agent may run programs (`guest-exec`), which `pre_flush` and looking for hazards need.
+    exec_allowed: bool | None = None
+    #: What a freeze may stumble over; a machine with hazards is ready all the same.
+    hazards: tuple[str, ...] = ()
+    #: The open run of this journal that holds the machine, and may have frozen it.
+    held_by: str | None = None
+    #: Milliseconds from the freeze to the confirmed thaw, of the last runs, newest first.
+    last_windows_ms: tuple[float, ...] = ()
 
     @property
     def ready(self) -> bool:

@@ -1,8 +1,6 @@
 """May this machine be quiesced now? Asked before anything is touched."""
 
-from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
 
 from orchestrator.clock import Deadline
 from orchestrator.errors import (
@@ -11,14 +9,11 @@ from orchestrator.errors import (
     ConfigError,
     FrozenByOther,
     MachineHeld,
-    QuiesceError,
     Rejected,
 )
-from orchestrator.model import AgentInfo, FreezeStatus, Health, Job, OsInfo, Power, Quiesce
+from orchestrator.model import AgentInfo, FreezeStatus, Job, OsInfo, Power, Quiesce
 from orchestrator.ports import Agent, CopyingDriver, Driver, Hypervisor, QuiescingDriver
 from orchestrator.retrying import until_answered
-
-T = TypeVar("T")
 
 #: What a freeze and its thaw need the agent to allow (QEMU, qga/qapi-schema.json).
 _NEEDED = ("guest-fsfreeze-status", "guest-fsfreeze-thaw")
@@ -97,25 +92,3 @@ def guest_os(agent: Agent, deadline: Deadline) -> OsInfo | None:
     with suppress(CallError):
         return until_answered(deadline)(agent.osinfo, deadline)
     return None
-
-
-def report(machine: str, hypervisor: Hypervisor | None, agent: Agent, deadline: Deadline) -> Health:
-    """Everything that the pre-flight can tell about a machine, instead of its first objection. Never raises."""
-    problems: list[str] = []
-
-    def ask(question: Callable[[], T]) -> T | None:
-        try:
-            return question()
-        except QuiesceError as error:
-            problems.append(f"{error}. {error.advice}".strip())
-            return None
-
-    power = ask(lambda: check_power(hypervisor, deadline))
-    if power is Power.PAUSED:
-        problems.append("the machine is paused: its agent cannot answer. Resume it.")
-        return Health(machine, power, problems=tuple(problems))
-    status = ask(lambda: agent.freeze_status(deadline))
-    info = None if status is None else ask(lambda: check_agent(agent, (), deadline))
-    filesystems = None if info is None else ask(lambda: agent.fsinfo(deadline))
-    version = None if info is None else info.version
-    return Health(machine, power, version, status, filesystems or (), tuple(problems))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
+from orchestrator.checkup import look
 from orchestrator.clock import Clock, Deadline, Stop, Task
 from orchestrator.errors import (
     CallError,
@@ -32,7 +33,7 @@ from orchestrator.model import (
 )
 from orchestrator.policy import freeze_may_hold, limits_of
 from orchestrator.ports import Agent, Connections, Guard, Journal, LocatingDriver, Observer
-from orchestrator.preflight import check_job, check_thawed, report
+from orchestrator.preflight import check_job, check_thawed
 from orchestrator.pruning import Pruning, driver_of
 from orchestrator.recorder import Recorder, new_run
 from orchestrator.recovery import Recovery, in_hand
@@ -46,6 +47,8 @@ from orchestrator.window import Lane
 
 #: Seconds for a machine to answer `check`.
 _CHECK = 10.0
+#: How many windows `check` shows, and among how many runs it looks for them.
+_WINDOWS, _LOOK_BACK = 5, 20
 #: Seconds for which a thaw by hand is tried.
 _THAW = 60.0
 #: Seconds, after the thaw, for the journal to come back.
@@ -208,14 +211,18 @@ class Service:
         return self._journal.run(run.id)
 
     def check(self, machine: str) -> Health:
-        """Whether a machine could be quiesced now. Raises NotFound."""
+        """Whether a machine could be quiesced now, and how it did lately. Raises NotFound and JournalError."""
         spec = self._machine(machine)
         with ExitStack() as stack:
             hypervisor = self._connections.hypervisor(spec)
             if hypervisor is not None:
                 stack.enter_context(closing(hypervisor))
             agent = stack.enter_context(closing(self._connections.agent(spec)))
-            return report(machine, hypervisor, agent, Deadline.after(self._clock, _CHECK))
+            health = look(machine, hypervisor, agent, Deadline.after(self._clock, _CHECK))
+        holders = [run.id for run in self._journal.open_runs() for t in run.targets if _holds(t, machine)]
+        windows = (run.target(machine).window_ms for run in self._journal.history(_LOOK_BACK, machine=machine))
+        last = tuple(window for window in windows if window is not None)[:_WINDOWS]
+        return replace(health, held_by=holders[0] if holders else None, last_windows_ms=last)
 
     def history(
         self, limit: int, *, job: str | None = None, machine: str | None = None, state: State | None = None
@@ -269,3 +276,7 @@ class Service:
         if name not in self.machines:
             raise NotFound(f"there is no machine {name!r}; the configuration has: {', '.join(self.machines) or 'none'}")
         return self.machines[name]
+
+
+def _holds(target: Target, machine: str) -> bool:
+    return target.machine.name == machine and target.state in OPEN

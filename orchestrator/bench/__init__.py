@@ -2,6 +2,7 @@
 
 from orchestrator.bench.asking import Asking
 from orchestrator.bench.entries import Entries
+from orchestrator.bench.power import Powering
 from orchestrator.bench.seams import Connections
 
 __all__ = ["Bench", "Connections", "Entries"]
@@ -12,3 +13,4 @@ class Bench:
 
     def __init__(self, entries: Entries, connections: Connections) -> None:
         self.asking = Asking(entries, connections)
+        self.powering = Powering(entries, connections)

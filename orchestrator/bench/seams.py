@@ -1,9 +1,10 @@
 """What the bench needs of a machine beside `ports`."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from orchestrator.acts import Question
+from orchestrator.acts import PowerAct, PowerRequest, Question
 from orchestrator.clock import Deadline
 from orchestrator.model import Machine
 from orchestrator.ports import Agent
@@ -21,9 +22,37 @@ class OperatorAgent(Agent, Protocol):
         ...
 
 
+class Watch(Protocol):
+    """The machine's own events, listened to."""
+
+    def wait(self, deadline: Deadline) -> str | None:
+        """The name of an event that shows that it happened, or None when none came by `deadline`. Raises CallError."""
+        ...
+
+
+class PowerSwitch(Protocol):
+    """A machine's power, seen from outside."""
+
+    def watching(self, act: PowerAct, deadline: Deadline) -> AbstractContextManager[Watch]:
+        """Within the `with`, no event that shows `act` is missed. Raises CallError when that cannot be promised."""
+        ...
+
+    def ask(self, request: PowerRequest, deadline: Deadline) -> None:
+        """Ask for it. When it returns, the machine was asked, and nothing more is known."""
+        ...
+
+    def close(self) -> None:
+        """Drop the connections. Never raises."""
+        ...
+
+
 class Connections(Protocol):
     """Makes the ways to a machine. Nothing connects before it is used."""
 
     def agent(self, machine: Machine) -> OperatorAgent:
         """The machine's agent."""
+        ...
+
+    def power(self, machine: Machine) -> PowerSwitch | None:
+        """The machine's power, or None when it has neither a libvirt domain nor a QMP socket."""
         ...

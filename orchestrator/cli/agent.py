@@ -57,7 +57,7 @@ def trim(context: typer.Context, json: Json = False) -> None:
         asking = here.bench().asking
         run, answer = here.work(lambda observer, stop: asking.trim(context.meta[_MACHINE]))
         if answer is None:
-            here.ended_short(run)
+            here.ended(run)
         else:
             here.output.answer(answer)
 
@@ -81,7 +81,7 @@ def execute(
         asking, machine = here.bench().asking, context.meta[_MACHINE]
         run, result = here.work(lambda observer, stop: asking.execute(machine, words, timeout, stop=stop))
         if result is None:
-            here.ended_short(run)
+            here.ended(run)
             return
         here.output.executed(run, result)
         if not json:
@@ -102,7 +102,7 @@ def raw(
         asking = here.bench().asking
         run, answer = here.work(lambda observer, stop: asking.raw(context.meta[_MACHINE], request))
         if answer is None:
-            here.ended_short(run)
+            here.ended(run)
         else:
             here.output.answer(answer)
 

@@ -9,11 +9,14 @@ import typer
 from orchestrator import policy
 from orchestrator.cli import backups, failures
 from orchestrator.cli.agent import make_agent
+from orchestrator.cli.nagios import Status, judge, line
+from orchestrator.cli.power import make_power
 from orchestrator.cli.report import report, vacuum
 from orchestrator.cli.scheduling import jobs, pause, reload, resume
-from orchestrator.cli.session import Json, Start, session
+from orchestrator.cli.session import Json, Session, Start, session
 from orchestrator.cli.wire import Wire
 from orchestrator.clock import Bell
+from orchestrator.errors import QuiesceError
 from orchestrator.model import FreezeStatus, Health, State
 
 DEFAULT_CONFIG = Path("/etc/quiesce/quiesce.toml")
@@ -54,6 +57,7 @@ def make_app(wire: Wire) -> typer.Typer:
     repositories.command("check")(backups.check_repositories)
     app.add_typer(repositories, name="repo")
     app.add_typer(make_agent(), name="agent")
+    app.add_typer(make_power(), name="power")
     return app
 
 
@@ -157,13 +161,19 @@ def recover(context: typer.Context, json: Json = False) -> None:
 def check(
     context: typer.Context,
     machine: Annotated[str | None, typer.Argument(help="Which machine; all without it.")] = None,
+    nagios: Annotated[
+        bool,
+        typer.Option("--nagios", help="One line and an exit code as Nagios wants them; 1 for hazards."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Say whether a machine could be quiesced now. Exits with 5 when one is frozen, 1 when one is not ready."""
     with session(context, as_json=json) as here:
-        names = [machine] if machine is not None else list(here.settings().machines)
-        service = here.service()
-        reports = [service.check(name) for name in names]
+        if nagios:
+            here.exit_code, said = _for_nagios(here, machine)
+            here.show(said)
+            return
+        reports = _reports(here, machine)
         here.output.health(reports)
         here.exit_code = max((_exit_code_of(report) for report in reports), default=0)
 
@@ -196,6 +206,19 @@ def upgrade(context: typer.Context, json: Json = False) -> None:
     """Create the journal's schema, or bring it up to date."""
     with session(context, as_json=json) as here:
         here.output.upgraded(*here.wire.upgrade(here.config))
+
+
+def _reports(here: Session, machine: str | None) -> list[Health]:
+    names = [machine] if machine is not None else list(here.settings().machines)
+    service = here.service()
+    return [service.check(name) for name in names]
+
+
+def _for_nagios(here: Session, machine: str | None) -> tuple[int, str]:
+    try:
+        return judge(_reports(here, machine))
+    except QuiesceError as error:
+        return Status.UNKNOWN, line(Status.UNKNOWN, str(error))
 
 
 def _exit_code_of(report: Health) -> int:

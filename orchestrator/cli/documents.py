@@ -86,7 +86,8 @@ def job(job: Job) -> Document:
 
 def health(health: Health) -> Document:
     """A pre-flight's report."""
-    return {"machine": health.machine, "ready": health.ready, **dataclasses.asdict(health)}
+    windows = [_rounded(window) for window in health.last_windows_ms]
+    return {"machine": health.machine, "ready": health.ready, **dataclasses.asdict(health), "last_windows_ms": windows}
 
 
 def checked(report: Checked) -> Document:

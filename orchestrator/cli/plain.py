@@ -79,11 +79,13 @@ class Plain:
 
     def health(self, reports: Sequence[Health]) -> None:
         for report in reports:
-            self._line("machine", documents.health(report), skip={"filesystems", "problems"})
+            self._line("machine", documents.health(report), skip={"filesystems", "problems", "hazards"})
             for filesystem in documents.health(report)["filesystems"]:
                 self._line("filesystem", {"machine": report.machine, **filesystem})
             for problem in report.problems:
                 self._line("problem", {"machine": report.machine, "text": problem})
+            for hazard in report.hazards:
+                self._line("hazard", {"machine": report.machine, "text": hazard})
 
     def checked(self, reports: Sequence[Checked]) -> None:
         for report in reports:

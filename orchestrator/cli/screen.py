@@ -153,11 +153,11 @@ class Screen:
                 report.agent_version,
                 report.freeze_status,
                 ", ".join(filesystem.mountpoint for filesystem in report.filesystems),
-                "; ".join(report.problems),
+                "; ".join((*report.problems, *report.hazards)),
             )
             for report in reports
         )
-        self._table(("machine", "", "power", "agent", "status", "file systems", "problems"), rows)
+        self._table(("machine", "", "power", "agent", "status", "file systems", "problems and hazards"), rows)
 
     def checked(self, reports: Sequence[Checked]) -> None:
         for report in reports:

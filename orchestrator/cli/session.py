@@ -93,12 +93,16 @@ class Session:
         for line in lines:
             self._stderr.write(line + "\n")
 
+    def show(self, text: str) -> None:
+        """One line on standard output, in place of a result."""
+        self._stdout.write(text + "\n")
+
     def pass_on_error(self, data: bytes) -> None:
         """What a program in a guest wrote on its standard error, on ours."""
         self._stderr.pass_on(data)
 
-    def ended_short(self, run: Run) -> None:
-        """An operator's act did not come to its result: show its run, and say why."""
+    def ended(self, run: Run) -> None:
+        """Show how an operator's act ended, and say why if it was not as it was asked."""
         self.output.ended(run)
         self.tell(failures.shortfalls(run))
         self.exit_code = policy.exit_code(run)

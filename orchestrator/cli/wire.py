@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.acts import Answer, Question
+from orchestrator.acts import Answer, PowerRequest, Question
 from orchestrator.answers import Report
 from orchestrator.clock import Bell, Stop
 from orchestrator.model import (
@@ -102,8 +102,24 @@ class Asking(Protocol):
     def raw(self, machine: str, request: str) -> tuple[Run, Answer | None]: ...
 
 
+class Powering(Protocol):
+    """A machine's power, as `orchestrator.bench.power.Powering` documents it."""
+
+    def power(
+        self,
+        machine: str,
+        request: PowerRequest,
+        wait: float,
+        observer: Observer | None = None,
+        stop: Stop | None = None,
+    ) -> Run: ...
+
+
 class Bench(Protocol):
     """What an operator does to one machine by hand."""
+
+    @property
+    def powering(self) -> Powering: ...
 
     @property
     def asking(self) -> Asking: ...

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from qemu.qmp import ExecuteError, QMPClient
@@ -58,6 +58,14 @@ class Monitor:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise OutcomeUnknown(f"the reply to {command} does not fit it: {type(error).__name__}: {error}") from error
 
+    def await_event(self, names: Collection[str], deadline: Deadline) -> str | None:
+        """The first event of these that QEMU has told since the last command was begun; None when none came in time.
+
+        Raises OutcomeUnknown when QEMU has gone, or the connection is lost.
+        """
+        with self._busy:
+            return self._run(_await_event(self._client, names, deadline)) if self._client is not None else None
+
     def close(self) -> None:
         """Let go of the monitor, so that QEMU serves its next client. Waits for a call that is on its way."""
         with self._busy:
@@ -65,6 +73,7 @@ class Monitor:
 
     async def _converse(self, command: str, arguments: Mapping[str, Any], deadline: Deadline) -> Any:
         client = await self._connected(deadline)
+        client.events.clear()  # those of the time before this command are nobody's
         try:
             return await asyncio.wait_for(client.execute(command, arguments), deadline.remaining())
         except ExecuteError as error:
@@ -73,8 +82,6 @@ class Monitor:
             raise OutcomeUnknown(f"QEMU did not answer {command} at {self._path} in time") from error
         except Exception as error:  # whatever a broken peer makes of the library
             raise OutcomeUnknown(f"QEMU's answer to {command} at {self._path} was lost: {_name(error)}") from error
-        finally:
-            client.events.clear()
 
     async def _connected(self, deadline: Deadline) -> QMPClient:
         if self._client is None:
@@ -101,6 +108,24 @@ class Monitor:
         if self._loop is not None:
             self._loop.close()
             self._loop = None
+
+
+async def _await_event(client: QMPClient, names: Collection[str], deadline: Deadline) -> str | None:
+    gone = asyncio.ensure_future(client.runstate_changed())
+    try:
+        while True:
+            told = asyncio.ensure_future(client.events.get())
+            await asyncio.wait({told, gone}, timeout=deadline.remaining(), return_when=asyncio.FIRST_COMPLETED)
+            if not told.done():
+                told.cancel()
+                if gone.done():
+                    raise OutcomeUnknown("QEMU has closed its monitor: it has ended, or was ended")
+                return None
+            name = str(told.result()["event"])
+            if name in names:
+                return name
+    finally:
+        gone.cancel()
 
 
 async def _farewell(client: QMPClient) -> None:

@@ -20,7 +20,12 @@ GUEST = SOURCE / "guest"
 SCRIPTS = ("agentctl",)
 PROGRAMS = ("serve", "stallmeter", "writer", "frozen")
 # Per list in the guest's /lab. XFS is large: only a guest that has such a disk takes the half second to load it.
-MODULES = {"modules": ("virtio_pci", "virtio_blk", "virtio_console", "loop"), "modules.xfs": ("xfs",)}
+# The power button is loaded by the test that presses it.
+MODULES = {
+    "modules": ("virtio_pci", "virtio_blk", "virtio_console", "loop"),
+    "modules.xfs": ("xfs",),
+    "modules.power": ("button", "evdev"),
+}
 HOST_PROGRAMS = ("/usr/sbin/qemu-ga", "/usr/sbin/fsfreeze", "/bin/dash")
 BUSYBOX = Path("/usr/bin/busybox")
 FOLDERS = ("bin", "sbin", "usr/bin", "usr/sbin", "etc/qemu", "lab", "proc", "sys", "dev", "run", "tmp", "root", "mnt")

@@ -11,6 +11,7 @@ import pytest
 from orchestrator import owner
 from orchestrator.agent.guest import GuestAgent
 from orchestrator.agent.unix import unix_channel
+from orchestrator.bench.seams import PowerSwitch
 from orchestrator.clock import SystemClock
 from orchestrator.journal import SqlJournal
 from orchestrator.model import Job, Machine, Owner
@@ -30,6 +31,7 @@ class World:
         self.storages: dict[str, Storage] = {}
         self.machines: dict[str, Machine] = {}
         self.hypervisors: dict[str, Hypervisor] = {}
+        self.switches: dict[str, PowerSwitch] = {}
         self.journal: Journal = SqlJournal.open(f"sqlite:///{folder}/journal.db", SystemClock())
         self.guard = MemoryGuard()
         self.makes_driver: Callable[[Storage], Driver] = MemoryDriver
@@ -69,6 +71,9 @@ class World:
 
     def hypervisor(self, machine: Machine) -> Hypervisor | None:
         return self.hypervisors.get(machine.name)
+
+    def power(self, machine: Machine) -> PowerSwitch | None:
+        return self.switches.get(machine.name)
 
     def driver(self, job: Job, machine: Machine, run_id: str, hypervisor: Hypervisor | None) -> Driver:
         return self.makes_driver(self.storages[machine.name])

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from typer.testing import CliRunner, Result
 
-from orchestrator.acts import Answer, Question
+from orchestrator.acts import Answer, PowerRequest, Question
 from orchestrator.answers import Frozen, LastGood, Report, Unquiesced
 from orchestrator.cli import make_app
 from orchestrator.clock import Bell, Stop
@@ -126,6 +126,20 @@ class Stub:
     @property
     def asking(self) -> "Stub":
         return self
+
+    @property
+    def powering(self) -> "Stub":
+        return self
+
+    def power(
+        self,
+        machine: str,
+        request: PowerRequest,
+        wait: float,
+        observer: Observer | None = None,
+        stop: Stop | None = None,
+    ) -> Run:
+        return self._answer(self.runs[0], machine, request, wait)
 
     def ask(self, machine: str, question: Question) -> Answer:
         return self._answer(Answer(machine, question, DONE.id, self.value), machine, question)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from orchestrator.acts import PowerAct, PowerMode, PowerRequest, SuspendTarget
 from orchestrator.cli import make_app
 from orchestrator.model import FreezeStatus, Health, State
 from tests.unit.cli.stub import DB1, DONE, FREEZE, READY, Stub, quiesce
@@ -63,6 +64,13 @@ STEP = {
         (["recover"], ()),
         (["agent", "db1", "users"], ("db1", "users")),
         (["agent", "db1", "trim"], ("db1",)),
+        (["power", "shutdown", "db1"], ("db1", PowerRequest(PowerAct.SHUTDOWN), 60.0)),
+        (["power", "reboot", "db1", "--mode", "acpi"], ("db1", PowerRequest(PowerAct.REBOOT, PowerMode.ACPI), 60.0)),
+        (["power", "wakeup", "db1", "--wait", "5s"], ("db1", PowerRequest(PowerAct.WAKEUP), 5.0)),
+        (
+            ["power", "suspend", "db1", "--target", "hybrid"],
+            ("db1", PowerRequest(PowerAct.SUSPEND, target=SuspendTarget.HYBRID), 60.0),
+        ),
         (["check", "db1"], ("db1",)),
         (["check"], ("db1",)),
         (["machines"], (Path("some.toml"),)),
@@ -134,6 +142,11 @@ def test_the_configuration_is_named_by_the_environment_or_is_the_system_s(monkey
                     "freeze_status": "thawed",
                     "filesystems": [{"mountpoint": "/", "device": "vda1", "type": "ext4"}],
                     "problems": [],
+                    "os": None,
+                    "exec_allowed": None,
+                    "hazards": [],
+                    "held_by": None,
+                    "last_windows_ms": [],
                 }
             ],
         ),

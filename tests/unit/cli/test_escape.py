@@ -63,7 +63,9 @@ def test_what_is_shown_by_its_code(text: str, shown: str) -> None:
 @pytest.mark.parametrize("as_json", [False, True])
 def test_nothing_hostile_reaches_a_pipe(arguments: list[str], as_json: bool) -> None:
     step = replace(FREEZE, error=HOSTILE, figures={HOSTILE: HOSTILE})
-    report = replace(READY, filesystems=(Filesystem(HOSTILE, HOSTILE, HOSTILE),), problems=(HOSTILE,))
+    report = replace(
+        READY, filesystems=(Filesystem(HOSTILE, HOSTILE, HOSTILE),), problems=(HOSTILE,), hazards=(HOSTILE,), os=HOSTILE
+    )
     run = replace(ended(State.STUCK, HOSTILE, step), error=HOSTILE)
     stub = Stub(runs=(run,), reports={"db1": report})
 
