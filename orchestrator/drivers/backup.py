@@ -153,7 +153,11 @@ class BackupDriver:
     ) -> Generator[tuple[str, Progress], None, None]:
         """Remove a published backup from its repository. Raises RepositoryError while another one stands on it."""
         yield from ()
+        last = [backup.run_id for backup in self._repository.backups(self._machine)[-1:]]
         self._repository.remove(self._machine, self._run_id)
+        if last == [self._run_id]:  # Nothing will stand on it, so nobody needs to know what has changed since.
+            with contextlib.suppress(CallError):
+                self._copies.forget(_checkpoint(self._run_id), self._hypervisor.disks(deadline), deadline)
 
     def close(self) -> None:
         """Nothing to release: the hypervisor belongs to who made it."""
