@@ -233,9 +233,9 @@ def test_a_backup_that_retention_lets_go_is_removed_and_not_below_another(world:
     world.back_up("one")
     world.back_up("two")
     with pytest.raises(Rejected, match="two stands on it"):
-        list(world.driver("one").remove({}, soon()))
+        list(world.driver("one").remove({}, (), soon()))
     for run_id in ("two", "two", "one"):
-        assert list(world.driver(run_id).remove({}, soon())) == []
+        assert list(world.driver(run_id).remove({}, (), soon())) == []
     assert world.repository.backups("db1") == ()
     assert world.noted == set()
 
