@@ -20,7 +20,10 @@ from orchestrator.hypervisor.qmp import BareMachine
 from orchestrator.model import Consistency, Cut, Machine, Proof
 from orchestrator.ports import CopyingDriver, Driver, DriverContext, Hypervisor, Plan
 from orchestrator.repository import FolderRepository
+from tests.fakes.shelf import Shelf
 from tests.lab import Guest, wait_for
+from tests.lab.kernel import run_tool
+from tests.lab.mounts import loop_mount
 
 pytest_plugins = ["tests.lab.fixtures"]
 
@@ -122,6 +125,40 @@ class Snapshots(Subject):
         return set(self._guest.work.iterdir()) - self._before - set(self._guest.active_disks())
 
 
+class Kept(Subject):
+    """A driver that keeps image files, on a loop-mounted file system; the machine is nothing but its two disks."""
+
+    def __init__(self, driver: str, folder: Path, images: Path) -> None:
+        self._driver, self._folder = driver, folder
+        images.mkdir(parents=True, exist_ok=True)
+        self.disks = [images / "vm.raw", images / "data.qcow2"]
+        self.disks[0].write_bytes(b"x" * (1 << 20))
+        run_tool("qemu-img", "create", "-q", "-f", "qcow2", str(self.disks[1]), "8M")
+
+    def driver(self, run_id: str) -> Driver:
+        context = DriverContext(Machine("db1"), "nightly", run_id, {}, Shelf(*self.disks), SystemClock())
+        return find(self._driver)(context)
+
+    def state(self) -> Any:
+        return sorted(path for path in self._folder.glob("*quiesce-*") if path.suffix != ".partial")
+
+    def leftovers(self) -> set[Path]:
+        return set(self._folder.glob("*.partial"))
+
+
+@pytest.fixture
+def reflink(tmp_path: Path) -> Iterator[Subject]:
+    with loop_mount("xfs", tmp_path) as folder:
+        yield Kept("reflink", folder, folder)
+
+
+@pytest.fixture
+def btrfs(tmp_path: Path) -> Iterator[Subject]:
+    with loop_mount("btrfs", tmp_path) as folder:
+        run_tool("btrfs", "subvolume", "create", str(folder / "images"))
+        yield Kept("btrfs", folder / "images", folder / "images" / "vms")
+
+
 @pytest.fixture
 def scripts(tmp_path: Path) -> Subject:
     return Scripts(tmp_path)
@@ -170,7 +207,7 @@ def readable() -> Iterator[Path]:
 REAL = ("bare", "libvirt", "bare_backups", "libvirt_backups")
 
 
-@pytest.fixture(params=["scripts", *(pytest.param(name, marks=pytest.mark.real) for name in REAL)])
+@pytest.fixture(params=["scripts", "reflink", "btrfs", *(pytest.param(name, marks=pytest.mark.real) for name in REAL)])
 def subject(request: pytest.FixtureRequest) -> Subject:
     made: Subject = request.getfixturevalue(request.param)
     return made

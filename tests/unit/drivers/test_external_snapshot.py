@@ -4,7 +4,6 @@ import dataclasses
 import os
 import stat
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,40 +11,11 @@ import pytest
 from orchestrator.clock import Deadline, SystemClock
 from orchestrator.drivers.external_snapshot import ExternalSnapshot
 from orchestrator.errors import ConfigError, Rejected
-from orchestrator.model import Disk, Machine, Overlay, Power
+from orchestrator.model import Machine
 from orchestrator.ports import DriverContext, Hypervisor, Plan
+from tests.fakes.shelf import Shelf
 
 EXAMPLE = DriverContext(Machine("db1"), "nightly", "r1", {}, None, SystemClock())
-
-
-class Shelf:
-    """A machine that is nothing but disks; it is off, and stands on what it is given."""
-
-    def __init__(self, *disks: Path, local: bool = True) -> None:
-        self.local = local
-        self._disks = disks
-
-    def power(self, deadline: Deadline) -> Power:
-        return Power.OFF
-
-    def disks(self, deadline: Deadline) -> tuple[Disk, ...]:
-        names = [f"vd{chr(ord('a') + slot)}" for slot in range(len(self._disks))]
-        return tuple(Disk(name, name, str(path), "raw", 1 << 20) for name, path in zip(names, self._disks, strict=True))
-
-    def open_overlays(self, overlays: Sequence[Overlay], deadline: Deadline) -> None:
-        pass
-
-    def snapshot(self, name: str, overlays: Sequence[Overlay], deadline: Deadline) -> None:
-        raise NotImplementedError
-
-    def has_snapshot(self, name: str, overlays: Sequence[Overlay], deadline: Deadline) -> bool:
-        return False
-
-    def close_overlays(self, overlays: Sequence[Overlay], deadline: Deadline) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 def soon() -> Deadline:
