@@ -110,9 +110,7 @@ def test_a_file_system_that_cannot_is_told_before_the_freeze(tmp_path: Path) -> 
             driver("btrfs", disk).plan("quiesce-r1", soon())
         cloning = driver("reflink", disk)
         plan = cloning.plan("quiesce-r1", soon())
-        with pytest.raises(
-            Rejected, match="Operation not supported; the driver reflink needs an XFS"
-        ):
+        with pytest.raises(Rejected, match="Operation not supported; the driver reflink needs an XFS"):
             cloning.prepare(plan, soon())
         cloning.discard(plan, soon())
         assert [path.name for path in folder.iterdir() if path.is_file()] == ["vm.raw"]
