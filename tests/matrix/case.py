@@ -108,7 +108,7 @@ def live(case: Case, *, traced: bool = False) -> Seen:
             let_happen(world, "the recovery")
             begin(world, processes.last_recovery, scheduler.now)
             let_happen(world, "the last recovery")
-            _check_end(world)
+            _check_end(world, case)
         finally:
             scheduler.end()
     return _seen(world, run, recovery)
@@ -132,11 +132,13 @@ def _end_guards(world: World, run: Process) -> None:
                 world.scheduler.kill(process)
 
 
-def _check_end(world: World) -> None:
+def _check_end(world: World, case: Case) -> None:
     """What must be true of the world when all is over."""
     laws = world.laws
     for run in world.journal.runs.values():
         check_run(laws, run, world.guests, world.storages)
+    left = [name for storage in world.storages.values() for name in storage.prepared]
+    laws.check(case.trouble is not None or not left, f"left over: {left}")  # else `check_run` asks whether it is told
     laws.check(not world.journal.open_runs(), "a run is open")
     laws.check(not any(guest.frozen for guest in world.guests.values()), "a guest is frozen")
 

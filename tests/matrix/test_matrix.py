@@ -1,18 +1,19 @@
 """Everything holds, whatever is ended where; and the document tells of every boundary that there is."""
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 
 import pytest
 
 from tests.matrix.boundaries import Trouble, troubles
 from tests.matrix.case import Case, live
 from tests.matrix.document import read
-from tests.matrix.plan import Place, boundaries, pairs, singles, with_faults
+from tests.matrix.plan import Column, Place, boundaries, pairs, singles, with_faults
 from tests.simulation.mutants import (
     Mutant,
     guard_armed_after_the_freeze,
     guard_that_does_not_fence,
+    guard_that_does_not_watch,
     recovery_closes_first,
 )
 from tests.simulation.weather import Fault
@@ -79,11 +80,19 @@ def test_a_freeze_that_lands_late_is_seen_by_whoever_thaws() -> None:
 
 
 @pytest.mark.parametrize(
-    "mutant", [guard_armed_after_the_freeze, guard_that_does_not_fence, recovery_closes_first], ids=lambda m: m.__name__
+    "mutant",
+    [
+        guard_armed_after_the_freeze,
+        guard_that_does_not_fence,
+        guard_that_does_not_watch,
+        recovery_closes_first,
+    ],
+    ids=lambda mutant: mutant.__name__,
 )
 def test_a_broken_law_is_noticed(mutant: Mutant) -> None:
     with mutant():
-        assert broken(singles()) != []
+        late = (place for place in with_faults(Case(group=True)) if place.column is Column.LATE)
+        assert any(live(place.case).broken is not None for place in chain(singles(), late))
 
 
 def test_the_document_tells_of_every_boundary_of_today() -> None:
