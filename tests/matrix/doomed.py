@@ -1,0 +1,97 @@
+"""The command `quiesce`, ended by SIGKILL at one boundary: `python -m tests.matrix.doomed WORDS...`.
+
+What crosses a seam is wrapped from outside, in the classes that stand behind it, so that nothing of the product knows
+of it. The environment says what happens:
+
+    QUIESCE_CROSSED  a file, to which each boundary's name is added before it is crossed
+    QUIESCE_DOOM     the name of the boundary at which the process is ended; without it, it is let live
+    QUIESCE_HEIRS    `guard`: its guard is ended a moment before it
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from orchestrator import main
+from orchestrator.agent.guest import GuestAgent
+from orchestrator.drivers.external_snapshot import ExternalSnapshot
+from orchestrator.guard.leases import ProcessGuard
+from orchestrator.journal import SqlJournal
+
+#: What stands behind each seam, and those of its calls that leave the process.
+SEAMS: dict[str, tuple[type, tuple[str, ...]]] = {
+    "agent": (GuestAgent, ("sync", "ping", "info", "osinfo", "fsinfo", "freeze_status", "freeze", "thaw")),
+    "driver": (ExternalSnapshot, ("plan", "prepare", "cut", "happened", "discard")),
+    "guard": (ProcessGuard, ("prepare", "arm", "tell", "record")),
+    "journal": (SqlJournal, ("open_run", "record", "move", "take_over", "run", "open_runs")),
+}
+
+
+class Doom:
+    """Counts the boundaries by name, and ends the process at one of them."""
+
+    def __init__(self, crossed: Path, end: str | None, with_guard: bool) -> None:
+        self._file = crossed.open("a")
+        self._end, self._with_guard = end, with_guard
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+
+    def cross(self, name: str) -> None:
+        """Come to a boundary."""
+        with self._lock:
+            self._counts[name] += 1
+            count = self._counts[name]
+            name = name if count == 1 else f"{name}, {count}"
+            self._file.write(f"{name}\n")
+            self._file.flush()
+            if name == self._end:
+                if self._with_guard:
+                    for guard in guards(os.getpid()):
+                        os.kill(guard, signal.SIGKILL)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def wrap(self, owner: type, call: str, name: str) -> None:
+        """Let a call cross a boundary before and after."""
+        real: Callable[..., Any] = getattr(owner, call)
+
+        @wraps(real)
+        def crossing(*arguments: Any, **keys: Any) -> Any:
+            self.cross(f"before {name}")
+            try:
+                return real(*arguments, **keys)
+            finally:
+                self.cross(f"after {name}")
+
+        setattr(owner, call, crossing)
+
+
+def guards(parent: int) -> list[int]:
+    """The process ids of the guards of a process."""
+    threads = Path(f"/proc/{parent}/task").iterdir()
+    children = [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+    return [child for child in children if b"guard_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def wrap_seams() -> None:
+    """Do to this process what its environment says."""
+    environment = os.environ
+    doom = Doom(
+        Path(environment["QUIESCE_CROSSED"]),
+        environment.get("QUIESCE_DOOM"),
+        environment.get("QUIESCE_HEIRS") == "guard",
+    )
+    for seam, (owner, calls) in SEAMS.items():
+        for call in calls:
+            doom.wrap(owner, call, f"{seam}.{call}")
+
+
+if __name__ == "__main__":
+    sys.argv[0] = "quiesce"
+    wrap_seams()
+    main.main()

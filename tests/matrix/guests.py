@@ -1,0 +1,101 @@
+"""One case of the matrix on a real guest: the command ended at a boundary, recovery ended at one, and recovery again.
+
+What is found at the end is asked of the kernel in the guest (over its serial line), of QEMU, of the folder of the disks
+and of the journal.
+"""
+
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.acceptance.product import Document, Ended, Product, target
+from tests.lab import Guest
+from tests.lab.places import CHECKOUT
+
+#: No run ends in one of these.
+OPEN = {"pending", "running", "stuck"}
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """What was crossed by a command that was ended, or let live."""
+
+    ended: Ended
+    crossed: Sequence[str]
+
+    @property
+    def killed(self) -> bool:
+        """Whether it came to the boundary at which it was to be ended."""
+        return self.ended.code == -signal.SIGKILL
+
+
+class Trial:
+    """A guest, configured as `vm` with one job by external snapshot, before the command is ended."""
+
+    def __init__(self, folder: Path, guest: Guest) -> None:
+        self.guest = guest
+        script = folder / "quiesce"
+        script.write_text(f'#!/bin/sh\nexec {sys.executable} -m tests.matrix.doomed "$@"\n')
+        script.chmod(0o755)
+        self.product = Product(folder, script)
+        self.product.environment["PYTHONPATH"] = str(CHECKOUT)
+        self.product.machine("vm", guest)
+        self.product.job("vm", freeze_timeout="30s", hold_limit="30s", thaw_timeout="30s")
+        self._crossed = folder / "crossed"
+        self._disks, self._depths = guest.active_disks(), depths(guest)
+        self._earlier = self._overlays()
+
+    def close(self) -> None:
+        """Kill what is still running."""
+        self.product.close()
+
+    def command(self, *words: str, end: str | None = None, with_guard: bool = False) -> Doomed:
+        """Carry a command out, to be ended at `end`."""
+        self._crossed.write_text("")
+        doom = {"QUIESCE_DOOM": end} if end else {}
+        heirs = {"QUIESCE_HEIRS": "guard"} if with_guard else {}
+        usual = self.product.environment
+        self.product.environment = {**usual, "QUIESCE_CROSSED": str(self._crossed), **doom, **heirs}
+        try:
+            ended = self.product(*words, timeout=100)
+        finally:
+            self.product.environment = usual
+        return Doomed(ended, self._crossed.read_text().splitlines())
+
+    def recover(self) -> Sequence[str]:
+        """Recover, let live; return what was crossed."""
+        doomed = self.command("recover", "--json")
+        assert doomed.ended.code == 0, doomed.ended
+        return doomed.crossed
+
+    def check(self) -> str:
+        """Fail unless everything held; return what the history says of the run, in a few words."""
+        assert self.guest.frozen_mounts() == []
+        active = self.guest.active_disks()
+        made = set(active) - set(self._disks)
+        assert len(made) in {0, len(active)}, "some of the disks were cut"
+        deeper = [now - then for now, then in zip(depths(self.guest), self._depths, strict=True)]
+        assert set(deeper) == {int(bool(made))}, "it was cut more than once"
+        assert self._overlays() - self._earlier == made, "an overlay that nobody uses"
+        runs: list[Document] = self.command("history", "--json").ended.document
+        assert len(runs) == 1 or not (runs or made)
+        return self._check_run(runs[0], active if made else []) if runs else "no run"
+
+    def _check_run(self, run: Document, overlays: Sequence[Path]) -> str:
+        """Fail unless the history tells of these overlays, and of no others."""
+        assert run["state"] not in OPEN, run
+        snapshot = target(run)["snapshot"]
+        told = [disk["overlay"] for disk in snapshot["disks"]] if snapshot else []
+        assert told == [*map(str, overlays)], run
+        assert (run["consistency"] == "none") == (not overlays), run
+        return f"{run['state']}, {run['consistency']}"
+
+    def _overlays(self) -> set[Path]:
+        return set(self._disks[0].parent.glob("*.quiesce-*.qcow2"))
+
+
+def depths(guest: Guest) -> list[int]:
+    """How many files lie below each of the guest's disks."""
+    return [block["inserted"]["backing_file_depth"] for block in guest.monitor("query-block") if "inserted" in block]
