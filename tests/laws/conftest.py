@@ -14,7 +14,8 @@ from orchestrator.agent.unix import unix_channel
 from orchestrator.bench.seams import PowerSwitch
 from orchestrator.clock import SystemClock
 from orchestrator.journal import SqlJournal
-from orchestrator.model import Job, Machine, Owner
+from orchestrator.model import Consistency, Job, Machine, Owner, Run, State
+from orchestrator.policy import exit_code
 from orchestrator.ports import Driver, Hypervisor, Journal
 from orchestrator.service import Service
 from tests.fakes.agent import FakeAgent
@@ -77,6 +78,11 @@ class World:
 
     def driver(self, job: Job, machine: Machine, run_id: str, hypervisor: Hypervisor | None) -> Driver:
         return self.makes_driver(self.storages[machine.name])
+
+
+def how(run: Run) -> tuple[State, Consistency, int]:
+    """How a run ended, and what its command exits with."""
+    return run.state, run.consistency, exit_code(run)
 
 
 @pytest.fixture

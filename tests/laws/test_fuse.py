@@ -12,18 +12,11 @@ from tests.fakes import faults
 from tests.fakes.agent import FakeAgent
 from tests.fakes.fuse import Fuses
 from tests.laws.conftest import World
+from tests.laws.dying import Killed, die_before_the_window, killed
 
 FREEZE, THAW, EXEC = "guest-fsfreeze-freeze", "guest-fsfreeze-thaw", "guest-exec"
 #: Seconds.
 FUSE = 60.0
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-def killed() -> None:
-    raise Killed
 
 
 @pytest.fixture
@@ -169,16 +162,11 @@ def test_one_that_cannot_be_put_out_spoils_nothing(world: World, guest: FakeAgen
     assert fuses.lit == {}
 
 
-def die_in_the_window(world: World, monkeypatch: pytest.MonkeyPatch, **job: object) -> Run:
+def die_in_the_window(world: World, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A run whose process dies when it has lit its fuse; its freeze has landed."""
-    with monkeypatch.context() as patch:
-        patch.setattr("orchestrator.transaction.Window.run", lambda _: killed())
-        with pytest.raises(Killed):
-            world.service(fuse=FUSE, **job).run("nightly")
+    run = die_before_the_window(world, monkeypatch, fuse=FUSE)
     for guest in world.guests.values():
         guest.frozen, guest.believes_frozen = {"/", "/data"}, True
-    world.die()
-    (run,) = world.journal.open_runs()
     return run
 
 

@@ -14,7 +14,7 @@ from orchestrator.thawing import longest
 from tests.fakes import faults
 from tests.fakes.agent import FakeAgent
 from tests.laws.conftest import World
-from tests.laws.test_recovery import die_before_the_window
+from tests.laws.dying import die_before_the_window
 from tests.laws.test_transaction import fails, outcomes
 
 FREEZE, THAW = "guest-fsfreeze-freeze", "guest-fsfreeze-thaw"

@@ -32,7 +32,7 @@ from tests.fakes import faults
 from tests.fakes.agent import LINUX, FakeAgent
 from tests.fakes.clock import SteppedClock
 from tests.fakes.faults import Fault
-from tests.laws.conftest import World
+from tests.laws.conftest import World, how
 
 FREEZE, THAW, STATUS = "guest-fsfreeze-freeze", "guest-fsfreeze-thaw", "guest-fsfreeze-status"
 INFO, SYSTEM, MOUNTS = "guest-info", "guest-get-osinfo", "guest-get-fsinfo"
@@ -42,10 +42,6 @@ CRASH = (State.FAILED, Consistency.CRASH, 1)
 FAILED = (State.FAILED, Consistency.NONE, 1)
 REFUSED = (State.REFUSED, Consistency.NONE, 5)
 STUCK = (State.STUCK, Consistency.CRASH, 3)
-
-
-def how(run: Run) -> tuple[State, Consistency, int]:
-    return run.state, run.consistency, exit_code(run)
 
 
 def ends(world: World, expected: tuple[State, Consistency, int], **job: object) -> Run:

@@ -7,36 +7,18 @@ import pytest
 
 from orchestrator.clock import SystemClock
 from orchestrator.errors import ConfigError, FrozenByOther, MachineBusy, OutcomeUnknown, Rejected
-from orchestrator.model import Action, Consistency, Outcome, Run, State, Trigger
+from orchestrator.model import Action, Consistency, Outcome, State, Trigger
 from orchestrator.policy import dangling, exit_code
 from tests.fakes import faults
 from tests.fakes.agent import FakeAgent
 from tests.laws.conftest import World
+from tests.laws.dying import Killed, die_before_the_window, killed
 
 FREEZE, THAW = "guest-fsfreeze-freeze", "guest-fsfreeze-thaw"
 
 
-class Killed(BaseException):
-    """The process ends here."""
-
-
-def killed() -> None:
-    raise Killed
-
-
 def fails(error: Exception) -> None:
     raise error
-
-
-def die_before_the_window(world: World, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A run whose process dies after its intents are committed."""
-    with monkeypatch.context() as patch:
-        patch.setattr("orchestrator.transaction.Window.run", lambda _: killed())
-        with pytest.raises(Killed):
-            world.service().run("nightly")
-    world.die()
-    (run,) = world.journal.open_runs()
-    return run
 
 
 def test_a_run_that_died_before_its_intents_left_the_guest_alone(world: World, guest: FakeAgent) -> None:

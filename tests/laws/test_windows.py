@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.model import Action, Consistency, Quiesce, Run, State
-from orchestrator.policy import exit_code
+from orchestrator.model import Action, Consistency, Quiesce, State
 from tests.fakes import faults
 from tests.fakes.agent import WINDOWS, FakeAgent
-from tests.laws.conftest import World
+from tests.laws.conftest import World, how
+from tests.laws.dying import die_before_the_window
 
 FREEZE, THAW, STATUS, OS = "guest-fsfreeze-freeze", "guest-fsfreeze-thaw", "guest-fsfreeze-status", "guest-get-osinfo"
 TOO_LATE = "couldn't hold writes: fsfreeze is limited up to 10 seconds"
@@ -17,22 +17,10 @@ TOO_LATE = "couldn't hold writes: fsfreeze is limited up to 10 seconds"
 CRASH = (State.FAILED, Consistency.CRASH, 1)
 
 
-class Killed(BaseException):
-    """The process ends here."""
-
-
-def killed() -> None:
-    raise Killed
-
-
 @pytest.fixture
 def windows(guest: FakeAgent) -> FakeAgent:
     guest.system = WINDOWS
     return guest
-
-
-def how(run: Run) -> tuple[State, Consistency, int]:
-    return run.state, run.consistency, exit_code(run)
 
 
 def guarded(world: World, **job: object) -> list[tuple[float | None, bool]]:
@@ -124,13 +112,9 @@ def test_a_lower_count_is_no_proof(world: World, windows: FakeAgent) -> None:
 def test_recovery_settles_one_that_let_go_while_nobody_was_there(
     world: World, windows: FakeAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr("orchestrator.transaction.Window.run", lambda _: killed())
-        with pytest.raises(Killed):
-            world.service().run("nightly")
+    die_before_the_window(world, monkeypatch)
     windows.frozen, windows.believes_frozen = {"/", "/data"}, True
     windows.lose_hold()
-    world.die()
     (run,) = world.service().recover()
     assert run.state is State.RECOVERED
     assert not windows.believes_frozen
