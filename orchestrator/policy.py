@@ -96,6 +96,11 @@ def freeze_may_hold(steps: Sequence[Step]) -> bool:
     return frozen
 
 
+def making(steps: Sequence[Step]) -> Action:
+    """The action that makes the cut: publishing, when the cut itself only began a copy."""
+    return Action.PUBLISH if any(step.action is Action.COPY for step in steps) else Action.CUT
+
+
 def cut_was_made(steps: Sequence[Step]) -> bool:
     """Whether the cut answered that it was made; of what it only began, nothing is known by that."""
     cut = outcome_of(steps, Action.CUT)
@@ -240,8 +245,7 @@ def exit_code(run: Run) -> int:
 
 
 def _consistency_of_cut(steps: Sequence[Step]) -> Consistency:
-    only_began = any(step.action is Action.COPY for step in steps)
-    cut, verify = outcome_of(steps, Action.PUBLISH if only_began else Action.CUT), outcome_of(steps, Action.VERIFY)
+    cut, verify = outcome_of(steps, making(steps)), outcome_of(steps, Action.VERIFY)
     made = cut is not None and cut.outcome is Outcome.DONE
     found = verify is not None and verify.figures.get("happened") is True
     if not made and not found:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from orchestrator.clock import Deadline, Task
 from orchestrator.errors import CallError, JournalError, StuckUnjournaled, Superseded
 from orchestrator.model import Action, Outcome, Step, Target
-from orchestrator.policy import Verdict, freeze_may_hold, outcome_of
+from orchestrator.policy import Verdict, freeze_may_hold, making, outcome_of
 from orchestrator.ports import Driver, Plan
 from orchestrator.recorder import Recorder
 from orchestrator.retrying import until_answered
@@ -20,10 +20,9 @@ def cut_is_settled(steps: Sequence[Step]) -> bool:
     """Whether the cut was made, and published if it only began a copy; or was found by its name; or what was prepared
     for it is removed.
     """
-    made = Action.PUBLISH if any(step.action is Action.COPY for step in steps) else Action.CUT
+    ends = {making(steps), Action.DISCARD}
     return any(
-        step.outcome is Outcome.DONE and (step.action in {made, Action.DISCARD} or step.figures.get("happened") is True)
-        for step in steps
+        step.outcome is Outcome.DONE and (step.action in ends or step.figures.get("happened") is True) for step in steps
     )
 
 
@@ -58,7 +57,7 @@ def discard(driver: Driver, plan: Plan, recorder: Recorder, deadline: Deadline, 
 def settled(target: Target, verdict: Verdict, snapshot: str, steps: Sequence[Step]) -> Target:
     """The target as `verdict` leaves it, with the snapshot that the steps speak of."""
     made = None
-    for action in (Action.CUT, Action.PUBLISH, Action.VERIFY):
+    for action in (making(steps), Action.VERIFY):
         step = outcome_of(steps, action)
         made = (step and step.figures.get("made")) or made
     return replace(

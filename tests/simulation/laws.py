@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from orchestrator import states
 from orchestrator.errors import CallError, CommandDisabled, Unreachable
-from orchestrator.model import Action, Outcome, Run, State, Target
+from orchestrator.model import Action, Consistency, Cut, Outcome, Run, State, Target
 from tests.fakes.journal import MemoryJournal
 from tests.simulation.guard import Guards
 from tests.simulation.guest import Guest
@@ -137,8 +137,22 @@ class Laws:
         """Something is about to be removed: the journal knows, and knows too that no cut was made of it."""
         run = self._journal.runs[run_id]
         self.check(_intended(run, machine, Action.DISCARD), f"{machine}: removed unjournaled")
-        asked = any(step.figures.get("happened") is False for step in run.steps_of(machine))
+        steps = run.steps_of(machine)
+        asked = any(step.figures.get("happened") is False for step in steps)
+        asked |= any(step.action is Action.PUBLISH and step.outcome is Outcome.FAILED for step in steps)
         self.check(asked or (run_id, machine) not in self._cuts, f"{machine}: removed, and a cut was not asked for")
+
+    def publish_begins(self, process: Process, run_id: str, machine: str) -> None:
+        """A backup is about to become visible: journaled, by the run's owner."""
+        run = self._journal.runs[run_id]
+        self.check(_intended(run, machine, Action.PUBLISH), f"{machine}: published unjournaled")
+        self.check(run.owner.pid == process.number, f"{machine}: published by a process that does not own the run")
+
+    def published(self, machine: str, told: Cut, quiesced: bool, *, whole: bool) -> None:
+        """A backup has become visible: whole, and no better than it is."""
+        self.check(whole, f"{machine}: published before it was copied")
+        proven = told.consistency in {Consistency.APPLICATION, Consistency.FILESYSTEM}
+        self.check(quiesced or not proven, f"{machine}: published as {told.consistency}, and was not")
 
     # The journal
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from orchestrator import guard_main, policy, recovery, service, settling, thawing, transaction, window
+from orchestrator import copying, guard_main, policy, recovery, service, settling, thawing, transaction, window
 from orchestrator.clock import Clock, Deadline
 from orchestrator.errors import CallError, Superseded
 from orchestrator.model import Action, Outcome, Run, State, Step, Target
-from orchestrator.ports import Agent, Driver, Lease, Plan
+from orchestrator.ports import Agent, CopyingDriver, Driver, Lease, Plan
 from orchestrator.recorder import Recorder
 from orchestrator.recovery import Recovery
 from orchestrator.transaction import Transaction
@@ -268,6 +268,26 @@ def guard_that_thaws_for_ever() -> AbstractContextManager[Any]:
     return patch.object(Record, "needed", True)
 
 
+@contextmanager
+def begun_copy_taken_for_a_backup() -> Iterator[None]:
+    """What the cut began to copy counts as if it were published."""
+    with ExitStack() as stack:
+        for module in (policy, settling):
+            stack.enter_context(patch.object(module, "making", lambda steps: Action.CUT))
+        yield
+
+
+@contextmanager
+def copy_published_early() -> Iterator[None]:
+    """The copy is published without a look at how far it is."""
+
+    def look_once(driver: CopyingDriver, plan: Plan, *_: object) -> None:
+        pass
+
+    with patch.object(copying, "_follow", look_once):
+        yield
+
+
 MUTANTS: list[Mutant] = [
     thaw_only_after_a_successful_freeze,
     thaw_assumed,
@@ -288,4 +308,6 @@ MUTANTS: list[Mutant] = [
     guard_released_before_the_thaw_is_confirmed,
     guard_that_does_not_fence,
     guard_that_thaws_for_ever,
+    begun_copy_taken_for_a_backup,
+    copy_published_early,
 ]

@@ -54,7 +54,7 @@ def _check_cut(laws: Laws, run: Run, target: Target, storage: Storage) -> None:
     if target.snapshot is not None or not open_questions:
         truth, told = cut is not None, target.snapshot is not None
         laws.check(truth == told, f"{name}: the history says {told}, the storage {truth}, of a cut on {storage.name}")
-    if name in storage.prepared:
+    if name in storage.prepared or name in storage.copies:
         laws.check(bool(open_questions), f"{name}: left behind on {storage.name}, and the history does not say so")
     if target.consistency in {Consistency.APPLICATION, Consistency.FILESYSTEM}:
         laws.check(cut is not None and cut.quiesced, f"{name}: called {target.consistency}, and was not")

@@ -7,8 +7,10 @@ it can tell nobody what became of it, and removes nothing.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestrator import model
 from orchestrator.clock import Deadline
 from orchestrator.errors import CallError, OutcomeUnknown, Rejected, Unreachable
+from orchestrator.model import Progress
 from orchestrator.ports import Plan
 from tests.simulation.guest import Guest
 from tests.simulation.laws import Laws
@@ -33,6 +35,8 @@ class Storage:
         self.name, self.guest, self._scheduler = guest.name, guest, scheduler
         self.prepared: set[str] = set()
         self.cuts: dict[str, Cut] = {}
+        #: The points in time that are being copied, each with when all of it will be. They do not count as cuts.
+        self.copies: dict[str, tuple[Cut, float]] = {}
         #: How many operations are being worked on.
         self._working = 0
 
@@ -40,8 +44,10 @@ class Storage:
         """Whether it can answer questions."""
         return not self._working
 
-    def cut(self, name: str, mountpoints: Sequence[str], began: float, seconds: float) -> "Operation":
-        """Begin a cut that ends in some seconds."""
+    def cut(
+        self, name: str, mountpoints: Sequence[str], began: float, seconds: float, copying: float | None = None
+    ) -> "Operation":
+        """Begin a cut that ends in some seconds. What it only begins to copy takes `copying` seconds from then on."""
         operation = Operation()
         self._working += 1
 
@@ -51,7 +57,11 @@ class Storage:
                 self.prepared.remove(name)
                 since = self.guest.frozen_since(mountpoints)
                 quiesced = since is not None and since <= began
-                self.cuts[name] = Cut(began, self._scheduler.now, quiesced)
+                cut = Cut(began, self._scheduler.now, quiesced)
+                if copying is None:
+                    self.cuts[name] = cut
+                else:
+                    self.copies[name] = cut, self._scheduler.now + copying
                 self._scheduler.tell(f"{self.guest.name}: cut {name}, {'quiesced' if quiesced else 'NOT quiesced'}")
             else:
                 operation.error = Rejected(f"nothing is prepared for {name}")
@@ -71,6 +81,9 @@ class Operation:
 
 class SimDriver:
     """Cuts of one run into one storage."""
+
+    #: The most seconds for which a cut is copied; None: it is made at once.
+    copying: float | None = None
 
     def __init__(
         self,
@@ -130,12 +143,16 @@ class SimDriver:
     def _begin_cut(self, name: str, began: float, deadline: Deadline) -> Operation:
         """Hand the cut over; it may lie somewhere until nobody waits for it any longer."""
         luck = self._chance.random()
+        copying = self.copying and luck * self.copying
+
+        def cut(seconds: float) -> Operation:
+            return self._storage.cut(name, self._mountpoints, began, seconds, copying)
+
         if self._weather.strikes(Fault.DRIVER_HANGS):
-            return self._storage.cut(name, self._mountpoints, began, 1 + luck * 60)
+            return cut(1 + luck * 60)
         if not self._weather.strikes(Fault.DRIVER_LATE):
-            return self._storage.cut(name, self._mountpoints, began, luck * 0.1)
-        landing = self._scheduler.now + luck * 40
-        self._scheduler.at(landing, lambda: void(self._storage.cut(name, self._mountpoints, began, luck)))
+            return cut(luck * 0.1)
+        self._scheduler.at(self._scheduler.now + luck * 40, lambda: void(cut(luck)))
         return Operation()
 
     def _wait_until_idle(self, deadline: Deadline) -> None:
@@ -155,6 +172,34 @@ class SimDriver:
         self._scheduler.cross(f"{self._machine} driver.{method} done")
         if self._weather.strikes(Fault.DRIVER_LOST):
             raise OutcomeUnknown(f"{method}: the connection broke")
+
+
+class CopyingSimDriver(SimDriver):
+    """Cuts that only begin a copy, which counts when it is published."""
+
+    copying = 10.0
+
+    def copied(self, plan: Plan, deadline: Deadline) -> Progress:
+        self._enter("copied")
+        if plan["name"] not in self._storage.copies:
+            raise Rejected("nobody knows of the copy")
+        _, whole_at = self._storage.copies[plan["name"]]
+        ended = self._scheduler.now >= whole_at
+        self._leave("copied")
+        return Progress(100 if ended else 50, 100, ended)
+
+    def publish(self, plan: Plan, cut: model.Cut, deadline: Deadline) -> Mapping[str, str]:
+        self._laws.publish_begins(self._process, self._run_id, self._machine)
+        self._enter("publish")
+        copied, whole_at = self._storage.copies.pop(plan["name"])
+        self._laws.published(self._machine, cut, copied.quiesced, whole=self._scheduler.now >= whole_at)
+        self._storage.cuts[plan["name"]] = copied
+        self._leave("publish")
+        return {"stored": plan["name"]}
+
+    def discard(self, plan: Plan, deadline: Deadline) -> None:
+        super().discard(plan, deadline)
+        self._storage.copies.pop(plan["name"], None)
 
 
 def void(_: object) -> None:

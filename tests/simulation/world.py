@@ -19,7 +19,7 @@ from tests.simulation.host import Host
 from tests.simulation.journal import SimJournal
 from tests.simulation.laws import Laws
 from tests.simulation.scheduler import Process, Scheduler
-from tests.simulation.storage import SimDriver, Storage
+from tests.simulation.storage import CopyingSimDriver, SimDriver, Storage
 from tests.simulation.weather import Weather
 
 #: Seconds until the weather clears.
@@ -100,7 +100,7 @@ class World:
         return Job(
             name,
             tuple(machines),
-            driver="simulated",
+            driver="simulated" if name == "nightly" else "simulated-copy",
             quiesce=chance.choice([Quiesce.REQUIRED, Quiesce.REQUIRED, Quiesce.PREFERRED, Quiesce.OFF]),
             mountpoints=chance.choice([(), (), ("/",)]),
             group=chance.random() < 0.4,
@@ -145,7 +145,8 @@ class Connections:
     def driver(self, job: Job, machine: Machine, run_id: str, hypervisor: Hypervisor | None) -> Driver:
         world, storage = self._world, self._world.storages[machine.name]
         around = (self._process, world.scheduler, world.weather, world.laws)
-        return SimDriver(run_id, job.mountpoints, storage, *around)
+        made = CopyingSimDriver if job.driver == "simulated-copy" else SimDriver
+        return made(run_id, job.mountpoints, storage, *around)
 
 
 class WorldClock(SimClock):
