@@ -96,7 +96,7 @@ class Action(StrEnum):
     HOOK = "hook"  # a program of the job's, on the host, before or after
     CHANNEL = "channel"  # change the agent's channel of a domain
     POWER = "power"  # shut down, reboot, suspend or wake a machine
-    ASK = "ask"  # an operator's command to the agent
+    ASK = "ask"  # ask the agent for something else: an operator's command, or whether the guest's hooks ran
 
 
 class Outcome(StrEnum):

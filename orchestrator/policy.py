@@ -250,7 +250,11 @@ def _consistency_of_cut(steps: Sequence[Step]) -> Consistency:
     found = verify is not None and verify.figures.get("happened") is True
     if not made and not found:
         return Consistency.NONE
-    return Consistency.CRASH if doubt_about(steps) else Consistency.FILESYSTEM
+    if doubt_about(steps) is not None:
+        return Consistency.CRASH
+    hooks = outcome_of(steps, Action.ASK)
+    ran = hooks is not None and hooks.outcome is Outcome.DONE and hooks.figures.get("hooks_ran") is True
+    return Consistency.APPLICATION if ran else Consistency.FILESYSTEM
 
 
 def _why_no_cut(steps: Sequence[Step]) -> str:

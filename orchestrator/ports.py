@@ -120,6 +120,10 @@ class Agent(Protocol):
         """
         ...
 
+    def read_file(self, path: str, limit: int, deadline: Deadline) -> bytes:
+        """The first `limit` bytes of a file of the guest. Raises Rejected when there is none."""
+        ...
+
     def reset(self) -> None:
         """Drop the connection. The next call connects anew. Never raises."""
         ...

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
 
+from orchestrator import hooks
 from orchestrator.clock import Clock, Deadline, Stop
 from orchestrator.copying import copy_and_publish
 from orchestrator.errors import (
@@ -95,7 +96,8 @@ class Transaction:
             try:
                 if power is Power.PAUSED:
                     raise MachineHeld("the machine is paused: its agent cannot answer")
-                figures["agent"] = check_agent(lane.agent, self._job.mountpoints, deadline).version
+                info = check_agent(lane.agent, self._job.mountpoints, deadline)
+                figures["agent"], lane.commands = info.version, info.enabled
                 system = guest_os(lane.agent, deadline)
                 if system is not None:
                     figures["os"] = asdict(system)
@@ -130,6 +132,9 @@ class Transaction:
         try:
             check_thawed(lane.agent, deadline)
             lane.filesystems = count_filesystems(lane.agent, deadline)
+            if lane.commands >= hooks.NEEDED:
+                with suppress(CallError):  # Who cannot tell of its hooks has none that count.
+                    lane.hooks = hooks.read(lane.agent, deadline)
         except CallError as error:
             if self._job.quiesce is Quiesce.REQUIRED:
                 raise
@@ -185,6 +190,9 @@ class Transaction:
     def _settle(self, lane: Lane) -> None:
         assert lane.plan is not None
         self._put_out(lane)
+        if lane.hooks is not None and not freeze_may_hold(lane.recorder.steps):
+            with suppress(CallError):  # What went wrong is written down, or was never told: then it does not count.
+                hooks.look_after(lane.agent, lane.hooks, lane.recorder, Deadline.after(self._clock, _PREFLIGHT))
         if lane.copying is not None and cut_was_made(lane.recorder.steps):
             self._copy(lane, lane.copying, lane.plan)
         if not cut_is_settled(lane.recorder.steps):

@@ -16,6 +16,7 @@ from typing import Any
 
 from orchestrator.clock import Clock, Deadline, Stop, Task
 from orchestrator.errors import CallError, CommandDisabled, OutcomeUnknown, QuiesceError, Rejected, Unreachable
+from orchestrator.hooks import Report
 from orchestrator.model import Action, Job, Outcome, Quiesce, Target
 from orchestrator.policy import Limits, freeze_may_hold, held_by_other, outcome_of
 from orchestrator.ports import Agent, CopyingDriver, Driver, Hypervisor, Lease, Plan, QuiescingDriver
@@ -43,6 +44,9 @@ class Lane:
     plan: Plan | None = None
     #: False: cut without a freeze, because the job says so, or because it allows it and the guest cannot be frozen.
     freezes: bool = True
+    #: What the guest's agent allows, and what its freeze hook had reported before the freeze; None: it cannot be told.
+    commands: frozenset[str] = frozenset()
+    hooks: Report | None = None
     #: The guard's charge over this machine; there before it is frozen.
     lease: Lease | None = None
     #: The last write to the journal was not answered: it may have landed.

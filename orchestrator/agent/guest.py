@@ -1,6 +1,7 @@
 """The agent of one machine, as the rest of the product sees it: `ports.Agent` over any channel."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from orchestrator.acts import Question
 from orchestrator.agent import replies
@@ -96,6 +97,19 @@ class GuestAgent:
         except CallError as error:
             raise OutcomeUnknown(f"{path} was started, and how it ended is not known: {error}") from error
         return result
+
+    def read_file(self, path: str, limit: int, deadline: Deadline) -> bytes:
+        """The first `limit` bytes of a file of the guest (`guest-file-open`, `-read`, `-close`).
+
+        Raises Rejected when there is no such file, or it cannot be read.
+        """
+        handle = self._channel.call("guest-file-open", {"path": path, "mode": "r"}, replies.handle, deadline)
+        try:
+            read = {"handle": handle, "count": limit}
+            return self._channel.call("guest-file-read", read, replies.content, deadline)[:limit]
+        finally:
+            with suppress(CallError):
+                self._channel.call("guest-file-close", {"handle": handle}, replies.nothing, deadline)
 
     def ask(self, question: Question, deadline: Deadline) -> Json:
         """The answer to an operator's question, with the members that `questions` reads."""

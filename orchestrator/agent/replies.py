@@ -82,6 +82,16 @@ def ended(value: Json) -> ExecResult | None:
     )
 
 
+def handle(value: Json) -> int:
+    """The number by which the agent knows an open file."""
+    return whole(value, 0, 2**63 - 1)
+
+
+def content(value: Json) -> bytes:
+    """What was read of a file."""
+    return _output(member(value, "buf-b64"))
+
+
 def _output(value: Json) -> bytes:
     encoded = text(value, _MAX_BASE64)
     try:

@@ -112,6 +112,10 @@ class FakeAgent:
         with self._changed:
             assert self._changed.wait_for(lambda: condition(self), seconds), "it did not happen in time"
 
+    def offer(self, command: str, answer: Callable[[Mapping[str, Any]], Any]) -> None:
+        """Let the agent know one more command."""
+        self._commands[command] = answer
+
     def frozen_mounts(self) -> list[str]:
         """The mount points that the kernel holds frozen, as the lab's guests tell them."""
         return [mount for mount in self.mounts if mount in self.frozen]

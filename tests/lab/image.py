@@ -26,7 +26,7 @@ MODULES = {
     "modules.xfs": ("xfs",),
     "modules.power": ("button", "evdev"),
 }
-HOST_PROGRAMS = ("/usr/sbin/qemu-ga", "/usr/sbin/fsfreeze", "/bin/dash")
+HOST_PROGRAMS = ("/usr/sbin/qemu-ga", "/usr/sbin/fsfreeze", "/bin/dash", "/usr/bin/sqlite3")
 BUSYBOX = Path("/usr/bin/busybox")
 FOLDERS = ("bin", "sbin", "usr/bin", "usr/sbin", "etc/qemu", "lab", "proc", "sys", "dev", "run", "tmp", "root", "mnt")
 OS_RELEASE = 'ID=quiesce-lab\nNAME="Quiesce lab guest"\nPRETTY_NAME="Quiesce lab guest"\nVERSION_ID=1\n'

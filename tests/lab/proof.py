@@ -51,6 +51,16 @@ def count_records(image: Path, file: str = "/records") -> int:
     return len(content) // RECORD_BYTES
 
 
+@contextmanager
+def file_of(image: Path, file: str) -> Iterator[Path]:
+    """Yield a copy of one file of an ext4 image; one that is not there is empty."""
+    with _raw(image) as raw:
+        copy = raw.with_name("file")
+        run_tool("debugfs", "-R", f"dump {file} {copy}", str(raw))
+        copy.touch()
+        yield copy
+
+
 def _whole(record: bytes, number: int) -> bool:
     """Tell whether these bytes are the record of that number, as guest/writer.c makes it."""
     unsummed = record[: CHECKSUM.start] + b"0" * 8 + record[CHECKSUM.stop :]

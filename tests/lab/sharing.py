@@ -18,12 +18,13 @@ FreshLibvirtGuest = Callable[..., LibvirtGuest]
 
 #: In one script, for each costs a tenth of a second: end the load and the agent, thaw, and remove what they left.
 REST = """
-killall -9 stallmeter writer qemu-ga 2>/dev/null
+killall -9 stallmeter writer app sqlite3 qemu-ga 2>/dev/null
 while killall -0 qemu-ga 2>/dev/null; do sleep 0.02; done
 for mount in {mounts}; do
     case $(frozen $mount) in frozen*) fsfreeze -u $mount || exit ;; esac
 done
 rm -rf /run/stallmeter.log /run/writer.* /run/qga /etc/qemu/* /data/records /data/dirty /data/stallmeter
+rm -rf /data/app.db* /run/quiesce-fsfreeze /etc/quiesce
 """
 
 

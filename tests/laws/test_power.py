@@ -49,8 +49,8 @@ class MemorySwitch:
 @pytest.fixture
 def switch(world: World, guest: FakeAgent) -> MemorySwitch:
     made = world.switches["vm"] = MemorySwitch()
-    guest._commands["guest-shutdown"] = lambda _: made.events.append("SHUTDOWN")
-    guest._commands["guest-suspend-ram"] = lambda _: made.events.append("SUSPEND")
+    guest.offer("guest-shutdown", lambda _: made.events.append("SHUTDOWN"))
+    guest.offer("guest-suspend-ram", lambda _: made.events.append("SUSPEND"))
     return made
 
 

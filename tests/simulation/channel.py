@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from orchestrator.clock import Deadline
-from orchestrator.errors import CallError, OutcomeUnknown, Unreachable
+from orchestrator.errors import CallError, OutcomeUnknown, Rejected, Unreachable
 from orchestrator.model import AgentInfo, ExecResult, Filesystem, FreezeStatus, OsInfo
 from tests.simulation.guest import Guest, Order
 from tests.simulation.laws import Laws
@@ -91,6 +91,9 @@ class SimAgent:
     def ended(self, process: int, deadline: Deadline) -> ExecResult | None:
         self._call("exec-status", lambda: None, deadline)
         return ExecResult(0, b"", b"") if self._chance.random() < 0.5 else None
+
+    def read_file(self, path: str, limit: int, deadline: Deadline) -> bytes:
+        raise Rejected(f"{path}: these guests have no files")
 
     def execute(self, path: str, arguments: Sequence[str], deadline: Deadline) -> ExecResult:
         self._call("exec", lambda: None, deadline)
