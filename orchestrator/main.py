@@ -6,7 +6,7 @@ Rooms are imported where they are needed: `quiesce history` should not wait for 
 import gc
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import cache, partial
@@ -22,7 +22,7 @@ from orchestrator.cli.streams import Stream
 from orchestrator.clock import Bell, Stop, SystemClock
 from orchestrator.examining import Examiner
 from orchestrator.model import Coming, Machine
-from orchestrator.ports import Journal, Schedules, Statistics
+from orchestrator.ports import Domains, Journal, Schedules, Statistics
 from orchestrator.service import Service
 from orchestrator.settings import Settings, load
 from orchestrator.slots import Slots
@@ -89,6 +89,7 @@ class Wiring:
             journal=journal,
             connections=RealConnections(clock, state / "repositories"),
             guard=ProcessGuard(state / "guard", clock),
+            examine=self._backups(settings, lambda: journal).examine,
             clock=clock,
             owner=owner.current(),
             is_gone=owner.is_gone,
@@ -96,33 +97,15 @@ class Wiring:
         )
 
     def backups(self, path: Path, repository: Path | None) -> Backups:
-        from orchestrator.connections import RealConnections
-        from orchestrator.hypervisor.domains import LibvirtDomains
-        from orchestrator.images import QemuImages
-        from orchestrator.repository import FolderRepository
-
-        clock = SystemClock()
-        journal: Callable[[], Journal] | None = None
         if repository is not None:
-            machines: Mapping[str, Machine] = {}
-            repositories = [FolderRepository(repository.absolute(), None)]
-        else:
-            settings = self.settings(path)
-            machines = settings.machines
-            memory = _state_folder(settings.journal_url) / "repositories"
-            folders = dict.fromkeys(job.repository for job in settings.jobs.values() if job.repository is not None)
-            repositories = [FolderRepository(Path(folder), memory) for folder in folders]
-            journal = cache(partial(self._journal, settings))
-        images, domains = QemuImages(clock), partial(LibvirtDomains, clock=clock)
-        return Backups(
-            repositories=repositories,
-            machines=machines,
-            images=images,
-            domains=domains,
-            examiner=Examiner(images, domains, RealConnections(clock).agent, clock),
-            journal=journal,
-            clock=clock,
-        )
+            return _backups([repository.absolute()], None, {}, None)
+        settings = self.settings(path)
+        return self._backups(settings, cache(partial(self._journal, settings)))
+
+    def _backups(self, settings: Settings, journal: Callable[[], Journal]) -> Backups:
+        folders = dict.fromkeys(Path(job.repository) for job in settings.jobs.values() if job.repository is not None)
+        memory = _state_folder(settings.journal_url) / "repositories"
+        return _backups(folders, memory, settings.machines, journal)
 
     def bench(self, path: Path) -> Bench:
         from orchestrator.connections import RealConnections
@@ -211,6 +194,35 @@ def _forget(settings: Settings, statistics: Statistics) -> int:
     if settings.journal_keep is None:
         return 0
     return statistics.forget(SystemClock().now() - timedelta(seconds=settings.journal_keep))
+
+
+def _backups(
+    folders: Iterable[Path],
+    memory: Path | None,
+    machines: Mapping[str, Machine],
+    journal: Callable[[], Journal] | None,
+) -> Backups:
+    from orchestrator.connections import RealConnections
+    from orchestrator.images import QemuImages
+    from orchestrator.repository import FolderRepository
+
+    clock = SystemClock()
+    images = QemuImages(clock)
+
+    def domains(uri: str) -> Domains:
+        from orchestrator.hypervisor.domains import LibvirtDomains
+
+        return LibvirtDomains(uri, clock)
+
+    return Backups(
+        repositories=[FolderRepository(folder, memory) for folder in folders],
+        machines=machines,
+        images=images,
+        domains=domains,
+        examiner=Examiner(images, domains, RealConnections(clock).agent, clock),
+        journal=journal,
+        clock=clock,
+    )
 
 
 def _service_file(settings: Settings) -> Path:

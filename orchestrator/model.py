@@ -45,6 +45,14 @@ class Pausable(StrEnum):
     MACHINE = "machine"
 
 
+class Verify(StrEnum):
+    """How a backup is examined: each way does what those before it do, too."""
+
+    CHECKSUM = "checksum"  # its files are what was written, and whole as images
+    FILESYSTEM = "filesystem"  # its file systems are clean, and were at rest at the cut
+    BOOT = "boot"  # it boots, and the guest's agent answers
+
+
 class Trigger(StrEnum):
     """Why a run began."""
 
@@ -206,6 +214,8 @@ class Job:
     rate: int | None = None
     #: Seconds that a backup's copy, after the thaw, may take.
     copy_limit: float = 86400.0
+    #: How each backup is examined when it is published; None: not at all.
+    verify: Verify | None = None
     #: What is kept; None keeps everything.
     retention: Retention | None = None
     #: The driver's own options.
@@ -220,8 +230,12 @@ class Job:
             "pre_flush": PreFlush(document["pre_flush"]),
             "catch_up": CatchUp(document.get("catch_up", CatchUp.ONCE)),
         }
-        retention = document.get("retention")  # older journals know none
-        kept = {"retention": None if retention is None else Retention(**retention)}
+        verify = document.get("verify")  # older journals know neither
+        retention = document.get("retention")
+        kept = {
+            "verify": None if verify is None else Verify(verify),
+            "retention": None if retention is None else Retention(**retention),
+        }
         return cls(**{**document, **tuples, **enums, **kept})
 
 
@@ -631,14 +645,6 @@ class Restored:
     #: The domain that was defined, and its UUID; None for a restore of the disks alone.
     domain: str | None = None
     uuid: str | None = None
-
-
-class Verify(StrEnum):
-    """How a backup is examined: each way does what those before it do, too."""
-
-    CHECKSUM = "checksum"  # its files are what was written, and whole as images
-    FILESYSTEM = "filesystem"  # its file systems are clean, and were at rest at the cut
-    BOOT = "boot"  # it boots, and the guest's agent answers
 
 
 @dataclass(frozen=True)

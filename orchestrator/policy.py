@@ -62,8 +62,8 @@ def judge(quiesce: Quiesce, steps: Sequence[Step]) -> Verdict:
     """The verdict on one target after its window.
 
     `stuck` whenever a freeze may have been sent and no thaw is confirmed after it. `refused` when somebody else had
-    frozen the guest just before. Otherwise `done` when there is a cut and it is proven to be as consistent as
-    `quiesce` demands, and `failed` when not.
+    frozen the guest just before. Otherwise `done` when there is a cut, it is proven to be as consistent as
+    `quiesce` demands, and nothing was found wrong with it; `failed` when not.
     """
     if freeze_may_hold(steps):
         return _verdict(State.STUCK, _consistency_of_cut(steps), steps, last_error(steps, Action.THAW, Action.CONFIRM))
@@ -71,6 +71,9 @@ def judge(quiesce: Quiesce, steps: Sequence[Step]) -> Verdict:
     if consistency is Consistency.NONE:
         state = State.REFUSED if held_by_other(steps) else State.FAILED
         return _verdict(state, consistency, steps, _why_no_cut(steps))
+    distrust = last_error(steps, Action.EXAMINE)
+    if distrust is not None:
+        return _verdict(State.FAILED, consistency, steps, f"it is there, but its examination failed: {distrust}")
     doubt = doubt_about(steps)
     if quiesce is Quiesce.OFF:
         return _verdict(State.DONE, consistency, steps, None)

@@ -43,6 +43,7 @@ from orchestrator.model import (
     State,
     Step,
     Target,
+    Verify,
 )
 
 #: Is told of every step as it is made, also inside the window: it must return at once and never raise.
@@ -350,6 +351,11 @@ class Repository(Protocol):
     def check(self) -> tuple[Finding, ...]:
         """Read everything and say what is wrong. Changes nothing."""
         ...
+
+
+#: Examines what a run has published of a machine, and returns what the history shall say of it. Raises Untrusted when
+#: something is wrong, and another CallError when it cannot be examined.
+Examine = Callable[[str, str, Verify], Mapping[str, Any]]
 
 
 class Images(Protocol):

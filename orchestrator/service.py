@@ -32,7 +32,7 @@ from orchestrator.model import (
     Trigger,
 )
 from orchestrator.policy import freeze_may_hold, limits_of
-from orchestrator.ports import Agent, Connections, Guard, Journal, LocatingDriver, Observer
+from orchestrator.ports import Agent, Connections, Examine, Guard, Journal, LocatingDriver, Observer
 from orchestrator.preflight import check_job, check_thawed
 from orchestrator.pruning import Pruning, driver_of
 from orchestrator.recorder import Recorder, new_run
@@ -66,6 +66,7 @@ class Service:
         journal: Journal,
         connections: Connections,
         guard: Guard,
+        examine: Examine,
         clock: Clock,
         owner: Owner,
         is_gone: Callable[[Owner], bool],
@@ -73,6 +74,7 @@ class Service:
     ) -> None:
         self.machines, self.jobs = machines, jobs
         self._journal, self._connections, self._guard, self._clock = journal, connections, guard, clock
+        self._examine = examine
         self._owner, self._is_gone = owner, is_gone
         self._slots = slots or Slots(clock)
 
@@ -240,7 +242,7 @@ class Service:
 
         def execute(window: Sequence[Lane]) -> None:
             with self._slots.taking(job, [lane.target.machine for lane in window], stop):
-                Transaction(run, job, window, self._journal, self._guard, self._clock, stop).execute()
+                Transaction(run, job, window, self._journal, self._guard, self._examine, self._clock, stop).execute()
 
         results([Task(self._clock, f"run {run.id}", partial(execute, window)) for window in windows if window])
 

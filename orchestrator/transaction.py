@@ -29,9 +29,10 @@ from orchestrator.policy import (
     fuse_may_burn,
     judge,
     limits_of,
+    outcome_of,
     with_what_was_left,
 )
-from orchestrator.ports import CopyingDriver, Guard, Journal, Plan
+from orchestrator.ports import CopyingDriver, Examine, Guard, Journal, Plan
 from orchestrator.preflight import check_agent, check_power, check_thawed, count_filesystems, guest_os
 from orchestrator.retrying import after_thaw
 from orchestrator.settling import (
@@ -57,10 +58,19 @@ class Transaction:
     """Freeze, cut and thaw one or more machines at one point in time."""
 
     def __init__(
-        self, run: Run, job: Job, lanes: Sequence[Lane], journal: Journal, guard: Guard, clock: Clock, stop: Stop
+        self,
+        run: Run,
+        job: Job,
+        lanes: Sequence[Lane],
+        journal: Journal,
+        guard: Guard,
+        examine: Examine,
+        clock: Clock,
+        stop: Stop,
     ) -> None:
         self._run, self._job, self._lanes = run, job, lanes
-        self._journal, self._guard, self._clock, self._stop = journal, guard, clock, stop
+        self._journal, self._guard, self._examine = journal, guard, examine
+        self._clock, self._stop = clock, stop
 
     def execute(self) -> None:
         """Carry it out.
@@ -217,6 +227,17 @@ class Transaction:
                 lane.recorder.conclude(action, Outcome.FAILED, "not begun: the guest may still be frozen")
         else:
             copy_and_publish(driver, plan, lane.recorder, self._clock, self._job.copy_limit, self._stop)
+            self._look_into(lane)
+
+    def _look_into(self, lane: Lane) -> None:
+        """A backup that was published stays, whatever is found out about it."""
+        published, verify = outcome_of(lane.recorder.steps, Action.PUBLISH), self._job.verify
+        if verify is None or published is None or published.outcome is not Outcome.DONE:
+            return
+        lane.recorder.intend(Action.EXAMINE, verify=verify)
+        self._after_thaw(lane, self._record)
+        with suppress(QuiesceError), lane.recorder.act(Action.EXAMINE, verify=verify) as figures:
+            figures |= self._examine(lane.machine, self._run.id, verify)
 
     def _close_untouched(self, error: QuiesceError) -> None:
         """Close every target: its guest was never frozen, because `error` came before the window."""

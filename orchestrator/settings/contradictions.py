@@ -63,7 +63,7 @@ def _kept_nowhere(location: Location, job: _Document) -> Iterator[Problem]:
         return
     if job.get("driver") == "backup":
         yield Problem(location, 'driver = "backup" needs a repository: the absolute path of the folder for the backups')
-    for key in ("full_every", "max_incrementals", "rate", "copy_limit"):
+    for key in ("full_every", "max_incrementals", "rate", "copy_limit", "verify"):
         if key in job:
             yield Problem((*location, key), "only together with repository", shown(job[key]))
 

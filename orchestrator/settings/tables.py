@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from orchestrator import blackout, cron, durations
-from orchestrator.model import CatchUp, Job, PreFlush, Quiesce, Retention
+from orchestrator.model import CatchUp, Job, PreFlush, Quiesce, Retention, Verify
 from orchestrator.settings import rates
 from orchestrator.settings.problems import suggestion
 
@@ -244,7 +244,7 @@ class RetentionTable(Table):
 class JobTable(Table):
     """`[jobs.NAME]`"""
 
-    not_yet = frozenset({"verify", "before", "after"})
+    not_yet = frozenset({"before", "after"})
 
     machines: Annotated[list[Names], Field(min_length=1)]
     driver: Annotated[str, AfterValidator(_driver)]
@@ -268,6 +268,7 @@ class JobTable(Table):
     max_incrementals: Annotated[int, Field(ge=0, le=10_000)] | None = None
     rate: Annotated[int, BeforeValidator(_rate)] | None = None
     copy_limit: Annotated[float, BeforeValidator(_duration("1s", "366d"))] = Job.copy_limit
+    verify: Annotated[Verify, Field(strict=False)] | None = None
     retention: RetentionTable | None = None
     options: Annotated[dict[str, Any], AfterValidator(_json)] = {}
 

@@ -16,7 +16,7 @@ from orchestrator.clock import SystemClock
 from orchestrator.journal import SqlJournal
 from orchestrator.model import Consistency, Job, Machine, Owner, Run, State
 from orchestrator.policy import exit_code
-from orchestrator.ports import Driver, Hypervisor, Journal
+from orchestrator.ports import Driver, Examine, Hypervisor, Journal
 from orchestrator.service import Service
 from tests.fakes.agent import FakeAgent
 from tests.fakes.driver import MemoryDriver, Storage
@@ -35,6 +35,7 @@ class World:
         self.switches: dict[str, PowerSwitch] = {}
         self.journal: Journal = SqlJournal.open(f"sqlite:///{folder}/journal.db", SystemClock())
         self.guard = MemoryGuard()
+        self.examine: Examine = lambda machine, run_id, verify: {}
         self.makes_driver: Callable[[Storage], Driver] = MemoryDriver
         self.owner = owner.current()
         self.gone: set[Owner] = set()
@@ -55,6 +56,7 @@ class World:
             jobs={"nightly": replace(job, **changes)},
             journal=self.journal,
             connections=self,
+            examine=self.examine,
             guard=self.guard,
             clock=SystemClock(),
             owner=self.owner,

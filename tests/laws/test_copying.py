@@ -1,12 +1,21 @@
 """What the cut only began: copied while the guest runs, published whole or removed, and settled whoever dies."""
 
 import threading
+from typing import NoReturn
 
 import pytest
 
 from orchestrator.clock import Stop, SystemClock, Task
-from orchestrator.errors import ConfigError, JournalUnavailable, OutcomeUnknown, Rejected, Unreachable
-from orchestrator.model import Action, Consistency, Outcome, Quiesce, Run, State, Step
+from orchestrator.errors import (
+    ConfigError,
+    JournalUnavailable,
+    NotFound,
+    OutcomeUnknown,
+    Rejected,
+    Unreachable,
+    Untrusted,
+)
+from orchestrator.model import Action, Consistency, Outcome, Quiesce, Run, State, Step, Verify
 from orchestrator.policy import exit_code
 from tests.fakes import faults
 from tests.fakes.agent import FakeAgent
@@ -21,11 +30,11 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-def killed() -> None:
+def killed() -> NoReturn:
     raise Killed
 
 
-def fails(error: Exception) -> None:
+def fails(error: Exception) -> NoReturn:
     raise error
 
 
@@ -253,3 +262,55 @@ def test_a_driver_that_makes_no_backups_needs_no_repository(world: World, guest:
     with pytest.raises(ConfigError, match="makes no backups; take out repository"):
         world.service(repository="/backups").run("nightly")
     assert world.journal.history(1) == ()
+
+
+def test_a_backup_is_examined_before_its_run_is_done(world: World, storage: Storage) -> None:
+    asked: list[tuple[str, str, Verify, State]] = []
+
+    def examine(machine: str, run_id: str, verify: Verify) -> dict[str, object]:
+        asked.append((machine, run_id, verify, world.journal.run(run_id).state))
+        return {"filesystems": []}
+
+    world.examine = examine
+    run = world.service(verify=Verify.FILESYSTEM).run("nightly")
+
+    assert asked == [("vm", run.id, Verify.FILESYSTEM, State.RUNNING)]
+    assert (run.state, exit_code(run)) == (State.DONE, 0)
+    assert outcomes(run, Action.EXAMINE) == [Outcome.INTENT, Outcome.DONE]
+    assert run.steps[-1].figures == {"verify": "filesystem", "filesystems": []}
+
+
+@pytest.mark.parametrize("quiesce", list(Quiesce))
+@pytest.mark.parametrize("error", [Untrusted("vda is damaged"), NotFound("no such backup"), ValueError("a defect")])
+def test_a_backup_that_is_not_to_be_trusted_fails_its_run_and_stays(
+    world: World, storage: Storage, quiesce: Quiesce, error: Exception
+) -> None:
+    world.examine = lambda machine, run_id, verify: fails(error)
+    run = world.service(verify=Verify.CHECKSUM, quiesce=quiesce).run("nightly")
+
+    assert (run.state, exit_code(run)) == (State.FAILED, 1)
+    assert run.error is not None
+    assert "it is there, but its examination failed: " in run.error
+    assert str(error) in run.error
+    assert storage.snapshots == {f"quiesce-{run.id}"}
+    assert run.targets[0].snapshot is not None
+
+
+def test_what_was_not_published_is_not_examined(world: World, storage: Storage) -> None:
+    storage.before["publish"].append(lambda: fails(Rejected("the disk is full")))
+    run = world.service(verify=Verify.BOOT).run("nightly")
+
+    assert run.state is State.FAILED
+    assert outcomes(run, Action.EXAMINE) == []
+
+
+def test_a_run_that_is_killed_while_it_examines_has_its_backup(world: World, storage: Storage) -> None:
+    world.examine = lambda machine, run_id, verify: killed()
+    with pytest.raises(Killed):
+        world.service(verify=Verify.BOOT).run("nightly")
+    world.die()
+
+    (run,) = world.service().recover()
+
+    assert (run.state, run.consistency) == (State.RECOVERED, Consistency.FILESYSTEM)
+    assert storage.snapshots == {f"quiesce-{run.id}"}

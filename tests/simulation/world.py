@@ -59,6 +59,7 @@ class World:
             jobs=self.jobs,
             journal=SimJournal(self.journal, process, self.scheduler, self.weather, self.laws),
             connections=Connections(self, process),
+            examine=lambda machine, run_id, verify: {},
             guard=SimGuard(self.host.folder, clock, self.guards.stuck),
             clock=clock,
             owner=Owner("host", "boot", process.number, 1),

@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator import settings
 from orchestrator.errors import ConfigError
-from orchestrator.model import CatchUp, Job, Machine, PreFlush, Quiesce, Retention
+from orchestrator.model import CatchUp, Job, Machine, PreFlush, Quiesce, Retention, Verify
 from orchestrator.settings.tables import LONGEST_SOCKET, JobTable
 
 DRIVERS = ("external-snapshot", "command", "backup")
@@ -61,6 +61,7 @@ def test_the_example_loads() -> None:
         max_incrementals=20,
         rate=50 << 20,
         copy_limit=86400.0,
+        verify=Verify.FILESYSTEM,
         retention=Retention(keep_daily=7, keep_weekly=4),
     )
     assert example.jobs["scripted"].options == {

@@ -178,6 +178,7 @@ def test_the_configuration_is_named_by_the_environment_or_is_the_system_s(monkey
                     "max_incrementals": None,
                     "rate": None,
                     "copy_limit": 86400.0,
+                    "verify": None,
                     "retention": None,
                     "options": {},
                 }
