@@ -1,6 +1,8 @@
 """What goes wrong with the agent or with the cut: the guest is thawed, and nothing is called good that is not."""
 
+import os
 import re
+import signal
 import time
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from tests.acceptance.gate import Gate
 from tests.acceptance.product import Product, outcomes
 from tests.lab import PATIENCE, BareGuest, Guest, LibvirtGuest, wait_for
+from tests.lab.sharing import FreshBareGuest
 
 pytest_plugins = ["tests.lab.fixtures"]
 pytestmark = pytest.mark.real
@@ -103,6 +106,23 @@ def test_an_agent_that_stays_away_leaves_a_stuck_guest(product: Product, vm: Bar
     assert (recovered.code, [run["state"] for run in recovered.document]) == (0, ["recovered"])
     assert not vm.fs_frozen()
     assert product.states() == ["refused", "recovered"]
+
+
+def test_a_machine_that_dies_in_the_window_is_not_called_good(
+    product: Product, fresh_bare_guest: FreshBareGuest, gate: Gate
+) -> None:
+    guest = fresh_bare_guest()
+    product.machine("vm", guest)
+    product.job("vm", cut=gate.cut, thaw_timeout="1s")
+    running = product.start("run", "job", "--json")
+    gate.wait_entered()
+    os.kill(guest.pid, signal.SIGKILL)
+    gate.open()
+    ended = running.wait()
+    assert ended.code in {1, 3}
+    assert (ended.run["state"], ended.run["consistency"]) in {("stuck", "crash"), ("failed", "crash")}
+    assert ("thaw", "done") not in outcomes(ended.run)
+    assert re.search("the machine may not run|is off", ended.err)
 
 
 def test_an_agent_that_is_mute_in_the_window_and_then_speaks(product: Product, guest: Guest, gate: Gate) -> None:
