@@ -10,11 +10,14 @@ import pytest
 
 from tests.acceptance.gate import Gate
 from tests.acceptance.product import Product, outcomes
+from tests.fakes.relay import Relay
 from tests.lab import PATIENCE, BareGuest, Guest, LibvirtGuest, wait_for
 from tests.lab.sharing import FreshBareGuest
 
 pytest_plugins = ["tests.lab.fixtures"]
 pytestmark = pytest.mark.real
+
+LIBVIRT = Path("/run/libvirt/libvirt-sock")
 
 
 def test_a_cut_that_hangs_is_killed_with_its_children(product: Product, guest: Guest, tmp_path: Path) -> None:
@@ -123,6 +126,29 @@ def test_a_machine_that_dies_in_the_window_is_not_called_good(
     assert (ended.run["state"], ended.run["consistency"]) in {("stuck", "crash"), ("failed", "crash")}
     assert ("thaw", "done") not in outcomes(ended.run)
     assert re.search("the machine may not run|is off", ended.err)
+
+
+def test_libvirt_is_away_in_the_window(
+    product: Product, libvirt_guest: LibvirtGuest, gate: Gate, tmp_path: Path
+) -> None:
+    """As seen while libvirtd is restarted: every connection breaks, and for a while none can be made."""
+    path, away = tmp_path / "libvirt", tmp_path / "away"
+    product.machine("vm", libvirt_guest)
+    product.table("hypervisors.local", uri=f"qemu+unix:///system?socket={path}")
+    product.job("vm", cut=gate.cut, thaw_timeout="60s")
+    with Relay(path, LIBVIRT) as relay:
+        running = product.start("run", "job")
+        gate.wait_entered()
+        path.rename(away)
+        relay.sever()
+        gate.open()
+        running.wait_said("action=thaw outcome=failed")
+        assert libvirt_guest.fs_frozen()
+        away.rename(path)
+        ended = running.wait(100)
+    assert ended.code == 0, ended
+    assert not libvirt_guest.fs_frozen()
+    assert [(run["state"], run["consistency"]) for run in product.history()] == [("done", "filesystem")]
 
 
 def test_an_agent_that_is_mute_in_the_window_and_then_speaks(product: Product, guest: Guest, gate: Gate) -> None:
