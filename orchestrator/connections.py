@@ -23,15 +23,19 @@ class RealConnections:
     def agent(self, machine: Machine) -> "GuestAgent":
         from orchestrator.agent.guest import GuestAgent
 
+        through_libvirt = None
+        if machine.hypervisor is not None:
+            from orchestrator.agent.libvirt import LibvirtChannel
+            from orchestrator.hypervisor.libvirt import LibvirtDomain
+
+            uri, domain = _domain(machine)
+            through_libvirt = GuestAgent(LibvirtChannel(LibvirtDomain(uri, domain, self._clock)))
         if machine.agent is not None:
             from orchestrator.agent.unix import unix_channel
 
-            return GuestAgent(unix_channel(machine.agent))
-        from orchestrator.agent.libvirt import LibvirtChannel
-        from orchestrator.hypervisor.libvirt import LibvirtDomain
-
-        uri, domain = _domain(machine)
-        return GuestAgent(LibvirtChannel(LibvirtDomain(uri, domain, self._clock)))
+            return GuestAgent(unix_channel(machine.agent), through_libvirt)
+        assert through_libvirt is not None
+        return through_libvirt
 
     def hypervisor(self, machine: Machine) -> Hypervisor | None:
         if machine.hypervisor is not None:

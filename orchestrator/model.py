@@ -127,6 +127,13 @@ class FreezeStatus(StrEnum):
     FROZEN = "frozen"
 
 
+class Way(StrEnum):
+    """How an agent is reached."""
+
+    SOCKET = "socket"  # its channel's unix socket
+    LIBVIRT = "libvirt"
+
+
 class Power(StrEnum):
     """What a machine is doing, seen from outside."""
 
@@ -145,7 +152,8 @@ class Machine:
     hypervisor: str | None = None
     #: The libvirt domain; set when `hypervisor` is.
     domain: str | None = None
-    #: Path of the agent's unix socket. When set, the agent is reached there and not through libvirt.
+    #: Path of the agent's unix socket. When set, the guest is frozen by this way; libvirt, where there is a domain, is
+    #: the second way to thaw it.
     agent: str | None = None
     #: Path of the QMP unix socket.
     qmp: str | None = None

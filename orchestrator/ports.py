@@ -44,6 +44,7 @@ from orchestrator.model import (
     Step,
     Target,
     Verify,
+    Way,
 )
 
 #: Is told of every step as it is made, also inside the window: it must return at once and never raise.
@@ -57,6 +58,19 @@ class Agent(Protocol):
     It connects by itself when first used and after `reset`, and brings the channel into step (`guest-sync`)
     before a call whenever it is not known to be.
     """
+
+    @property
+    def way(self) -> Way:
+        """How it is reached."""
+        ...
+
+    @property
+    def other(self) -> "Agent | None":
+        """The machine's second way, where it has one: a thaw may go by it when this one does not answer.
+
+        Behind it may be the same agent, or another one in the same guest with a belief of its own.
+        """
+        ...
 
     @property
     def linger(self) -> float:
@@ -126,11 +140,11 @@ class Agent(Protocol):
         ...
 
     def reset(self) -> None:
-        """Drop the connection. The next call connects anew. Never raises."""
+        """Drop the connection, and that of the second way. The next call connects anew. Never raises."""
         ...
 
     def close(self) -> None:
-        """Drop the connection for good. Never raises."""
+        """Drop both for good. Never raises."""
         ...
 
 
@@ -601,7 +615,7 @@ class Connections(Protocol):
     """Makes the ways to a machine. Nothing connects before it is used."""
 
     def agent(self, machine: Machine) -> Agent:
-        """The machine's agent."""
+        """The machine's agent by the way by which it is frozen, with the second way behind it."""
         ...
 
     def hypervisor(self, machine: Machine) -> Hypervisor | None:

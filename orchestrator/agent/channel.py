@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 from orchestrator.agent.wire import Failure, Json, Message, Return
 from orchestrator.clock import Deadline
 from orchestrator.errors import CommandDisabled, OutcomeUnknown, Rejected
+from orchestrator.model import Way
 
 T = TypeVar("T")
 
@@ -25,6 +26,7 @@ class Channel(Protocol):
     next command. It is not after connecting, and after any exchange that did not end with a reply that fits.
     """
 
+    way: Way
     #: Seconds for which a command that was given up may still reach the guest.
     linger: float
 

@@ -10,7 +10,8 @@ from orchestrator.agent.questions import QUESTIONS
 from orchestrator.agent.wire import Json
 from orchestrator.clock import Deadline
 from orchestrator.errors import CallError, OutcomeUnknown
-from orchestrator.model import AgentInfo, ExecResult, Filesystem, FreezeStatus, OsInfo
+from orchestrator.model import AgentInfo, ExecResult, Filesystem, FreezeStatus, OsInfo, Way
+from orchestrator.ports import Agent
 
 #: Seconds between two questions whether a program in the guest has ended.
 POLL = 0.1
@@ -23,8 +24,14 @@ class GuestAgent:
     question: nothing was learnt from it.
     """
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, other: Agent | None = None) -> None:
         self._channel = channel
+        self.other = other
+
+    @property
+    def way(self) -> Way:
+        """See `ports.Agent`."""
+        return self._channel.way
 
     @property
     def linger(self) -> float:
@@ -121,9 +128,13 @@ class GuestAgent:
         return self._channel.call(name, arguments, lambda value: value, deadline)
 
     def reset(self) -> None:
-        """Drop the connection. The next call connects anew. Never raises."""
+        """Drop the connection, and that of the second way. The next call connects anew. Never raises."""
         self._channel.reset()
+        if self.other is not None:
+            self.other.reset()
 
     def close(self) -> None:
-        """Drop the connection for good. Never raises."""
+        """Drop both for good. Never raises."""
         self._channel.close()
+        if self.other is not None:
+            self.other.close()

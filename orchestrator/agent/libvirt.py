@@ -12,6 +12,7 @@ from orchestrator.agent.channel import Reader, T, settle
 from orchestrator.agent.wire import Json, Return, encode, parse
 from orchestrator.clock import Deadline
 from orchestrator.errors import CallError, OutcomeUnknown, Unreachable
+from orchestrator.model import Way
 
 
 class AgentDomain(Protocol):
@@ -62,6 +63,7 @@ class LibvirtChannel:
     command did. So a `guest-sync` of our own goes in front where we are not sure: when that fails, nothing was sent.
     """
 
+    way = Way.LIBVIRT
     #: A call that was left behind may wait 30 s for the domain's agent job (QEMU_JOB_WAIT_TIME in libvirt's
     #: qemu_domainjob.c) and 5 s for libvirt's own `guest-sync`, and only then send its command.
     linger = 36.0

@@ -14,6 +14,7 @@ from orchestrator.agent.channel import Reader, T, settle
 from orchestrator.agent.wire import Decoder, Failure, Json, Message, Return, encode, encode_sync
 from orchestrator.clock import Deadline
 from orchestrator.errors import CallError, OutcomeUnknown, Unreachable
+from orchestrator.model import Way
 
 
 class Transport(Protocol):
@@ -43,6 +44,7 @@ class Transport(Protocol):
 class Session:
     """A `Channel` over a `Transport`."""
 
+    way = Way.SOCKET
     #: What we sent lies before the agent, which works in order: a reply to anything later proves that it was read. The
     #: rest is for an agent that is restarted and finds old bytes in its port.
     linger = 3.0

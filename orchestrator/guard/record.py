@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from orchestrator.clock import Deadline
-from orchestrator.model import Action, FreezeStatus, Outcome, Step
+from orchestrator.model import Action, FreezeStatus, Outcome, Step, Way
 
 #: No more of a record is read, in bytes. A guard writes a few lines.
 LARGEST = 1024 * 1024
@@ -140,6 +140,8 @@ def _figures(action: Action, outcome: Outcome, told: dict[str, Any]) -> dict[str
     figures: dict[str, Any] = {"by": "guard"}
     if action not in {Action.THAW, Action.CONFIRM} or outcome is Outcome.INTENT:
         raise ValueError(action)
+    if "way" in told:
+        figures["way"] = Way(told["way"])
     if "status" in told:
         figures["status"] = FreezeStatus(told["status"])
     if action is Action.THAW and outcome is Outcome.DONE:

@@ -33,6 +33,8 @@ class World:
         self.machines: dict[str, Machine] = {}
         self.hypervisors: dict[str, Hypervisor] = {}
         self.switches: dict[str, PowerSwitch] = {}
+        #: The second agents of guests that have one; each has a belief of its own about the same file systems.
+        self.second: dict[str, FakeAgent] = {}
         self.journal: Journal = SqlJournal.open(f"sqlite:///{folder}/journal.db", SystemClock())
         self.guard = MemoryGuard()
         self.examine: Examine = lambda machine, run_id, verify: {}
@@ -47,6 +49,12 @@ class World:
         self.storages[name] = Storage()
         self.machines[name] = Machine(name, agent=str(path))
         return self.guests[name]
+
+    def add_second_way(self, name: str) -> FakeAgent:
+        """One more agent in a guest, behind its second way."""
+        self.second[name] = self._stack.enter_context(FakeAgent(self._folder / f"{name}-second.sock"))
+        self.second[name].frozen = self.guests[name].frozen
+        return self.second[name]
 
     def service(self, **changes: Any) -> Service:
         """The service with one job, `nightly`, over all machines."""
@@ -70,7 +78,9 @@ class World:
 
     def agent(self, machine: Machine) -> GuestAgent:
         assert machine.agent is not None
-        return GuestAgent(unix_channel(machine.agent))
+        second = self.second.get(machine.name)
+        other = None if second is None else GuestAgent(unix_channel(str(second.path)))
+        return GuestAgent(unix_channel(machine.agent), other)
 
     def hypervisor(self, machine: Machine) -> Hypervisor | None:
         return self.hypervisors.get(machine.name)

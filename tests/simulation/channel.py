@@ -9,7 +9,8 @@ from typing import Any
 
 from orchestrator.clock import Deadline
 from orchestrator.errors import CallError, OutcomeUnknown, Rejected, Unreachable
-from orchestrator.model import AgentInfo, ExecResult, Filesystem, FreezeStatus, OsInfo
+from orchestrator.model import AgentInfo, ExecResult, Filesystem, FreezeStatus, OsInfo, Way
+from orchestrator.ports import Agent
 from tests.simulation.guest import Guest, Order
 from tests.simulation.laws import Laws
 from tests.simulation.scheduler import Process, Scheduler
@@ -27,7 +28,12 @@ class SimAgent:
         self._guest, self.process, self._laws = guest, process, laws
         self._scheduler, self._weather, self._chance = scheduler, weather, scheduler.chance
         self._in_step = False
+        self.other: Agent | None = None
         process.heirs.append(self.reset)
+
+    @property
+    def way(self) -> Way:
+        return Way.SOCKET if self._guest.channel.exclusive else Way.LIBVIRT
 
     @property
     def linger(self) -> float:

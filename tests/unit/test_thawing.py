@@ -14,7 +14,7 @@ from tests.fakes.clock import SteppedClock
 class SlowAgent:
     """It answers its n-th look at the status after the n-th of these times; a late freeze lands behind one of them."""
 
-    linger = 3.0
+    linger, other = 3.0, None
 
     def __init__(self, clock: SteppedClock, seconds: list[float], lands_behind: int) -> None:
         self._clock, self._seconds, self._lands_behind = clock, seconds, lands_behind

@@ -20,7 +20,7 @@ from tests.fakes.clock import SteppedClock
 class Agent:
     """An agent, seen from above its channel, that begins to answer at some time."""
 
-    linger = 36.0
+    linger, other = 36.0, None
 
     def __init__(self, clock: SteppedClock, comes: float, error: Exception) -> None:
         self._clock, self._comes, self._error = clock, comes, error
