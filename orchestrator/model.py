@@ -158,6 +158,11 @@ class Machine:
     #: Path of the QMP unix socket.
     qmp: str | None = None
 
+    def shares_way(self, other: "Machine") -> bool:
+        """Whether both are reached by the same domain, or by the same socket, of one host."""
+        by_domain = self.domain is not None and (self.hypervisor, self.domain) == (other.hypervisor, other.domain)
+        return by_domain or (self.agent is not None and self.agent == other.agent)
+
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Machine":
         """The machine that `dataclasses.asdict` described."""
@@ -249,23 +254,54 @@ class Job:
 
 @dataclass(frozen=True)
 class Owner:
-    """The process that a run belongs to, told apart from any later process with the same number."""
+    """The process that has a run in hand, told apart from any later process with the same number."""
 
     host: str
     #: The kernel's random id of this boot: after a reboot every process of the host is gone.
     boot: str
+    #: 0: nobody of that host has it in hand.
     pid: int
     #: When the process started, in clock ticks since boot (`/proc/PID/stat`, field 22).
     started: int
+    #: The inode of its process id namespace, without which its number says nothing; None: an older version's owner.
+    namespace: int | None = None
+    #: Of one that took the run over: when it will be through with it, in UTC. It does not tell processes apart.
+    until: datetime | None = field(default=None, compare=False)
+
+    @property
+    def nobody(self) -> "Owner":
+        """Who has the run in hand when this process has let it go: whoever of its host comes next takes it."""
+        return dataclasses.replace(self, pid=0, started=0, until=None)
 
     def __str__(self) -> str:
-        return f"{self.host}/{self.boot}/{self.pid}/{self.started}"
+        words = [self.host, self.boot, str(self.pid), str(self.started)]
+        if self.namespace is not None:
+            words.append(f"ns{self.namespace}")
+        if self.until is not None:
+            words.append(f"until{self.until.isoformat()}")
+        return "/".join(words)
 
     @classmethod
     def parse(cls, text: str) -> "Owner":
-        """The owner that `str` wrote."""
+        """The owner that `str` wrote, also that of an older version."""
+        text, until = _cut_off(text, "/until")
+        text, namespace = _cut_off(text, "/ns")
         host, boot, pid, started = text.rsplit("/", 3)
-        return cls(host, boot, int(pid), int(started))
+        return cls(
+            host,
+            boot,
+            int(pid),
+            int(started),
+            None if namespace is None else int(namespace),
+            None if until is None else datetime.fromisoformat(until),
+        )
+
+
+def _cut_off(text: str, mark: str) -> tuple[str, str | None]:
+    """What stands before the last slash, and what follows `mark` there; None when something else does."""
+    before, slash, last = text.rpartition("/")
+    end = slash + last
+    return (before, end.removeprefix(mark)) if end.startswith(mark) else (text, None)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ def current() -> Owner:
     pid = os.getpid()
     started = _started(pid)
     assert started is not None
-    return Owner(host=socket.gethostname(), boot=_boot(), pid=pid, started=started)
+    return Owner(socket.gethostname(), _boot(), pid, started, _namespace())
 
 
 def operator() -> str:
@@ -35,14 +35,16 @@ def _user(number: int) -> str:
 
 
 def is_gone(owner: Owner) -> bool:
-    """Whether that process has certainly ended.
+    """Whether nobody has it in hand any more, for certain: that process has ended, or let go.
 
-    A process of another host is never certain from here: that host's own recovery settles its runs.
+    Of another host, or of another container that passes for this host, nobody can be certain from here.
     """
     if owner.host != socket.gethostname():
         return False
-    if owner.boot != _boot():
+    if owner.boot != _boot() or owner.pid == 0:
         return True
+    if owner.namespace is not None and owner.namespace != _namespace():
+        return False
     started = _started(owner.pid)
     return not _is_hidden(owner.pid) if started is None else started != owner.started
 
@@ -62,6 +64,10 @@ def _is_hidden(pid: int) -> bool:
 
 def _boot() -> str:
     return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def _namespace() -> int:
+    return (_PROC / "self/ns/pid").stat().st_ino
 
 
 def _started(pid: int) -> int | None:

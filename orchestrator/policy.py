@@ -5,6 +5,7 @@ The verdict is drawn from the journaled steps alone, so that recovery, in anothe
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from orchestrator.model import (
     Action,
@@ -26,6 +27,11 @@ from orchestrator.model import (
 _VSS_LETS_GO, _VSS_HOLD, _VSS_FREEZE = 10.0, 9.0, 60.0
 #: From the best to none.
 _BEST_FIRST = (Consistency.APPLICATION, Consistency.FILESYSTEM, Consistency.CRASH, Consistency.NONE)
+
+_DAY = timedelta(days=1)
+
+#: What a target says that was closed by an operator's word.
+NOT_PROVEN = "an operator's word, not a confirmed thaw"
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,8 @@ def freeze_may_hold(steps: Sequence[Step]) -> bool:
     """Whether the guest may be frozen: a freeze, or a thaw by hand, was intended, and neither was the freeze certainly
     not sent, nor is a thaw after it confirmed.
 
-    The intent alone counts: it is committed before the freeze is sent, so after a crash nobody knows better.
+    The intent alone counts: it is committed before the freeze is sent, so after a crash nobody knows better. An
+    operator may give their word for a thaw that nobody can confirm.
     """
     frozen = False
     for step in steps:
@@ -95,7 +102,7 @@ def freeze_may_hold(steps: Sequence[Step]) -> bool:
         elif step.action is Action.THAW and step.outcome is Outcome.INTENT:
             frozen = True
         elif step.action is Action.CONFIRM:
-            frozen = step.outcome is not Outcome.DONE
+            frozen = step.outcome is not Outcome.DONE and _word(step) is None
     return frozen
 
 
@@ -142,6 +149,43 @@ def shortest_fuse(freeze_timeout: float, hold_limit: float) -> float:
     Beside freeze and hold, these are 15: ten for the other guests of a group to light theirs, five for the thaw.
     """
     return freeze_timeout + hold_limit + 15.0
+
+
+def operators_word(steps: Sequence[Step]) -> str | None:
+    """Why an operator says that the guest is not frozen, or is no more, where no thaw is confirmed."""
+    return next((word for step in reversed(steps) if (word := _word(step)) is not None), None)
+
+
+def _word(step: Step) -> str | None:
+    return step.figures.get("reason") if step.action is Action.CONFIRM else None
+
+
+def leased_until(run: Run) -> datetime:
+    """Until when the process that has the run in hand is not to be disturbed, if nobody can tell whether it lives.
+
+    Its recovery's own word, or that of the freeze (`until` in its intent); without a freeze that may hold nothing is
+    urgent: a day after its last entry.
+    """
+    if run.owner.until is not None:
+        return run.owner.until
+    machines = [target.machine.name for target in run.targets]
+    frozen = [name for name in machines if freeze_may_hold(run.steps_of(name))]
+    ends = [
+        datetime.fromisoformat(s.figures["until"]) for s in run.steps if s.machine in frozen and "until" in s.figures
+    ]
+    return max(ends, default=max((step.at for step in run.steps), default=run.started_at) + _DAY)
+
+
+def is_news(before: Sequence[Step], tried: Sequence[Step], now: datetime) -> bool:
+    """Whether the history of a stuck target takes one more try that did not settle it.
+
+    It does when something came of it that never did before, and else when twice the time has passed since the first
+    entry as at the last one, or a day: so a year of tries, one each minute, is some hundred entries.
+    """
+    seen = {(step.action, step.outcome) for step in before}
+    if not seen.issuperset((step.action, step.outcome) for step in tried):
+        return True
+    return now - before[-1].at > min(before[-1].at - before[0].at, _DAY)
 
 
 def held_by_other(steps: Sequence[Step]) -> bool:

@@ -8,10 +8,11 @@ from orchestrator.errors import (
     CommandDisabled,
     ConfigError,
     FrozenByOther,
+    MachineBusy,
     MachineHeld,
     Rejected,
 )
-from orchestrator.model import AgentInfo, FreezeStatus, Job, OsInfo, Power, Quiesce
+from orchestrator.model import AgentInfo, FreezeStatus, Job, OsInfo, Power, Quiesce, Run, State, Target
 from orchestrator.ports import Agent, CopyingDriver, Driver, Hypervisor, QuiescingDriver
 from orchestrator.retrying import until_answered
 
@@ -92,3 +93,9 @@ def guest_os(agent: Agent, deadline: Deadline) -> OsInfo | None:
     with suppress(CallError):
         return until_answered(deadline)(agent.osinfo, deadline)
     return None
+
+
+def busy(run: Run, target: Target) -> MachineBusy:
+    """The error for a machine that an open run keeps by `target`."""
+    kept = "may still be frozen by the stuck" if target.state is State.STUCK else "is held by the living"
+    return MachineBusy(f"{target.machine.name} {kept} run {run.id} ({run.owner})")

@@ -7,24 +7,38 @@ finds the world as it is.
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 
 from orchestrator.clock import Clock, Deadline, Task
-from orchestrator.errors import CallError, ConfigError, Superseded
+from orchestrator.errors import CallError, ConfigError, JournalError, Superseded
 from orchestrator.fuse import put_out
 from orchestrator.model import Action, Outcome, Owner, Quiesce, Run, State, Step, Target
-from orchestrator.policy import dangling, freeze_may_hold, fuse_may_burn, judge, outcome_of, window_by_wall_clock
+from orchestrator.policy import (
+    NOT_PROVEN,
+    dangling,
+    freeze_may_hold,
+    fuse_may_burn,
+    is_news,
+    judge,
+    leased_until,
+    operators_word,
+    outcome_of,
+    window_by_wall_clock,
+)
 from orchestrator.ports import Connections, Guard, Journal, Observer
 from orchestrator.recorder import Recorder
 from orchestrator.settling import cut_is_settled, discard, results, saying_how_the_guest_is, settle_cut, settled
 from orchestrator.states import OPEN
-from orchestrator.thawing import thaw_until_confirmed
+from orchestrator.thawing import longest, thaw_until_confirmed
 
 #: Seconds for the driver to tell what became of a cut.
 _VERIFY = 30.0
 #: Seconds for which the thaw of a stuck guest is tried again each time.
 _STUCK = 10.0
+#: Seconds that recovery may take beside its thaws: for a guard that is at it, a cut, and a journal that comes back.
+_REST = 240.0
 
 
 class InHand:
@@ -54,8 +68,20 @@ class InHand:
 in_hand = InHand()
 
 
+def let_go(journal: Journal, run: Run, owner: Owner) -> Run:
+    """Give a run that has ended for its owner to nobody if it is stuck: whoever comes next tries again.
+
+    Without an answer of the journal it stays the owner's, who comes again, or ends.
+    """
+    if run.state is not State.STUCK or run.owner != owner:
+        return run
+    with suppress(JournalError):
+        return journal.take_over(run, run.owner.nobody)
+    return run
+
+
 class Recovery:
-    """Takes over the open runs on which nobody works any more, and the stuck ones."""
+    """Takes over the open runs that nobody has in hand any more. Who has taken one over has it alone."""
 
     def __init__(
         self,
@@ -71,45 +97,64 @@ class Recovery:
         self._owner, self._is_gone, self._observer = owner, is_gone, observer
 
     def recover(self) -> tuple[Run, ...]:
-        """Settle every open run that nobody else is working on, and return them as they are now.
+        """Settle every open run that nobody has in hand, and return them as they are now.
 
         Afterwards each of their guests is confirmed thawed, and its target `recovered`; or it is `stuck`, and
-        is tried again next time. Runs of living processes are left alone. All are settled at once, so that no
-        guest waits for another one. Raises JournalError.
+        is tried again next time. Runs of living processes are left alone. Raises JournalError.
+        """
+        return tuple(run for run in results([task for _, task in self.start()]) if run is not None)
+
+    def start(self) -> list[tuple[Run, "Task[Run | None]"]]:
+        """Begin with it: each run is settled on a thread of its own, so that no guest waits for another one.
+
+        A task returns the run as it is then, or None when somebody was faster. Raises JournalError.
         """
         abandoned = [run for run in self._journal.open_runs() if self.is_abandoned(run)]
-        tasks = [Task(self._clock, f"recover {run.id}", partial(self._settle_unless_settled, run)) for run in abandoned]
-        return tuple(run for run in results(tasks) if run is not None)
+        settle = self._settle_unless_settled
+        return [(run, Task(self._clock, f"recover {run.id}", partial(settle, run))) for run in abandoned]
 
-    def settle(self, run: Run) -> Run:
+    def settle(self, run: Run, word: str | None = None) -> Run:
         """Settle one open run, whoever owns it, and return it as it is now.
+
+        With an operator's `word` on its guests, those whose thaw is not confirmed are `recovered` all the same. A run
+        of another host is settled by that word alone: what this host reaches by the same names are other guests.
 
         Raises JournalError; Superseded when another process was faster, or the run ended by itself meanwhile.
         """
-        lost = "its process died" if self._is_gone(run.owner) else "its process gave it up"
+        died = run.owner.pid != 0 and self._is_gone(run.owner)
+        here = run.owner.host == self._owner.host
         with in_hand.taking(run.id):
-            run = self._journal.take_over(run, self._owner)
+            until = self._clock.now() + timedelta(seconds=longest(_limit(run), _REST))
+            run = self._journal.take_over(run, replace(self._owner, until=until))
+            case = _Case(run, "its process died" if died else "its process gave it up", here, word)
             opened = [target for target in run.targets if target.state in OPEN]
-            settle = partial(self._settle, run, lost)
+            settle = partial(self._settle, case)
             tasks = [Task(self._clock, f"recover {t.machine.name}", partial(settle, t)) for t in opened]
             results(tasks)
-            return self._journal.run(run.id)
+            return let_go(self._journal, self._journal.run(run.id), self._owner)
 
     def is_abandoned(self, run: Run) -> bool:
-        """Whether an open run is for the next one who comes: its process is gone or gave it up, as we do when the
-        journal is away, or nothing of it is open but what is stuck.
+        """Whether an open run is for the next one who comes: nobody of this host has it in hand, or we did when the
+        journal went away.
         """
         if run.id in in_hand:
             return False
-        stuck = all(target.state is State.STUCK for target in run.targets if target.state in OPEN)
-        return stuck or run.owner == self._owner or self._is_gone(run.owner)
+        if run.owner == self._owner or self._is_gone(run.owner):
+            return True
+        return run.owner.host == self._owner.host and self.is_overdue(run)
+
+    def is_overdue(self, run: Run) -> bool:
+        """Whether its lease has ended, and its owner is on another host or in another container: no one can ask it."""
+        here = (self._owner.host, self._owner.namespace) == (run.owner.host, run.owner.namespace)
+        return not here and leased_until(run) < self._clock.now()
 
     def _settle_unless_settled(self, run: Run) -> Run | None:
         with suppress(Superseded):
             return self.settle(run)
         return None
 
-    def _settle(self, run: Run, lost: str, target: Target) -> None:
+    def _settle(self, case: "_Case", target: Target) -> None:
+        run, lost = case.run, case.lost
         before = run.steps_of(target.machine.name)
         recorder = Recorder(target.machine.name, self._clock, self._observer)
         with (
@@ -119,14 +164,25 @@ class Recovery:
             for action in dangling(before):
                 recorder.conclude(action, Outcome.UNKNOWN, lost)
             recorder.include(step for step in left.steps if step not in before)
-            if freeze_may_hold((*before, *recorder.steps)):
+            if case.here and freeze_may_hold((*before, *recorder.steps)):
                 self._thaw(run, target, before, recorder)
+            if case.word is not None and freeze_may_hold((*before, *recorder.steps)):
+                recorder.conclude(Action.CONFIRM, Outcome.UNKNOWN, NOT_PROVEN, by="operator", reason=case.word)
+            if self._is_old_story(target, before, recorder):
+                return
             if not freeze_may_hold((*before, *recorder.steps)):
                 left.dismiss()  # before the run is closed: the next one may freeze at once
-            self._put_out_fuse(run, target, before, recorder)
-            self._settle_cut(run, target, before, recorder)
+            if case.here:
+                self._put_out_fuse(run, target, before, recorder)
+                self._settle_cut(run, target, before, recorder)
             if self._close(run, lost, target, before, recorder) is not State.STUCK:
                 left.remove()
+
+    def _is_old_story(self, target: Target, before: Sequence[Step], recorder: Recorder) -> bool:
+        """Whether a stuck guest stays stuck, and the history need not be told so once more."""
+        if target.state is not State.STUCK or not freeze_may_hold((*before, *recorder.steps)):
+            return False
+        return not is_news(before, recorder.steps, self._clock.now())
 
     def _close(self, run: Run, lost: str, target: Target, before: Sequence[Step], recorder: Recorder) -> State:
         """Write to the journal how the target ended, and return its state there."""
@@ -136,6 +192,8 @@ class Recovery:
             verdict = replace(verdict, window_ms=window_by_wall_clock(steps), hold_ms=None)
         if verdict.state is not State.STUCK:
             ended = "its thaw was confirmed only later" if target.state is State.STUCK else f"interrupted: {lost}"
+            if (word := operators_word(steps)) is not None:
+                ended = f"{NOT_PROVEN}: {word}"
             rest = (verdict.error or "").removeprefix(lost).removeprefix("; ")
             why = f"{ended}; {rest}" if rest else ended
             verdict = replace(verdict, state=State.RECOVERED, error=why)
@@ -151,7 +209,7 @@ class Recovery:
         return verdict.state
 
     def _thaw(self, run: Run, target: Target, before: Sequence[Step], recorder: Recorder) -> None:
-        limit = run.job.thaw_timeout if run.job and target.state is not State.STUCK else _STUCK
+        limit = _STUCK if target.state is State.STUCK else _limit(run)
         freeze = outcome_of(before, Action.FREEZE)
         answered = freeze is not None and freeze.outcome is Outcome.DONE
         agent = self._connections.agent(target.machine)
@@ -192,3 +250,21 @@ class Recovery:
         steps = recorder.unjournaled()
         self._journal.record(run, steps)
         recorder.journaled(steps)
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A run that was taken over."""
+
+    run: Run
+    #: What became of its process.
+    lost: str
+    #: It was a run of this host.
+    here: bool
+    #: What an operator says about guests whose thaw is not confirmed.
+    word: str | None
+
+
+def _limit(run: Run) -> float:
+    """Seconds for which the thaw of a guest that is not stuck yet is tried."""
+    return run.job.thaw_timeout if run.job else _STUCK

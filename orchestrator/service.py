@@ -1,7 +1,7 @@
 """What users do: start a run, recover, thaw by hand, look. Every door of the product enters here."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -33,14 +33,14 @@ from orchestrator.model import (
 )
 from orchestrator.policy import freeze_may_hold, limits_of
 from orchestrator.ports import Agent, Connections, Examine, Guard, Journal, LocatingDriver, Observer
-from orchestrator.preflight import check_job, check_thawed
+from orchestrator.preflight import busy, check_job, check_thawed
 from orchestrator.pruning import Pruning, driver_of
 from orchestrator.recorder import Recorder, new_run
-from orchestrator.recovery import Recovery, in_hand
+from orchestrator.recovery import Recovery, in_hand, let_go
 from orchestrator.retrying import after_thaw
 from orchestrator.settling import results, saying_how_the_guest_is
 from orchestrator.slots import Slots
-from orchestrator.states import OPEN
+from orchestrator.states import OPEN, held_by
 from orchestrator.thawing import thaw_until_confirmed
 from orchestrator.transaction import Transaction
 from orchestrator.window import Lane
@@ -51,6 +51,8 @@ _CHECK = 10.0
 _WINDOWS, _LOOK_BACK = 5, 20
 #: Seconds for which a thaw by hand is tried.
 _THAW = 60.0
+#: Seconds for which it waits for another process that tries to thaw the same guest, and between two looks at that.
+_TURN, _LOOK = 60.0, 0.5
 #: Seconds, after the thaw, for the journal to come back.
 _JOURNAL = 30.0
 
@@ -94,20 +96,34 @@ class Service:
     ) -> Run:
         """Run a job now, on all its machines or on one of them, and return the run as it ended.
 
-        Open runs of dead processes are recovered first. Every machine has its own window; with `group`, all
-        share one. `scheduled_for` is the time of its schedule that it is for, if the clock began it; machines in
-        `leaving_out` are not touched. Raises NotFound, ConfigError, or JournalError: AlreadyRun when that time has its
-        run; after others the guests are thawed as far as they can be, and recovery settles the run when the journal
-        is back.
+        Open runs that nobody has in hand are recovered: those of its machines first, all others beside it. Every
+        machine has its own window; with `group`, all share one. `scheduled_for` is the time of its schedule that it
+        is for, if the clock began it; machines in `leaving_out` are not touched. Raises NotFound, ConfigError, or
+        JournalError: AlreadyRun when that time has its run; after others the guests are thawed as far as they can be,
+        and recovery settles the run when the journal is back.
         """
         spec = self._job(job)
         if machine is not None and machine not in spec.machines:
             raise NotFound(f"job {job!r} has no machine {machine!r}; it has: {', '.join(spec.machines)}")
         names = [name for name in (spec.machines if machine is None else (machine,)) if name not in leaving_out]
-        self.recover()
+        targets = tuple(Target(self._machine(name)) for name in names)
         trigger = Trigger.MANUAL if scheduled_for is None else Trigger.SCHEDULE
-        run = new_run(self._clock, self._owner, spec, trigger, tuple(Target(self._machine(name)) for name in names))
-        run = replace(run, scheduled_for=scheduled_for)
+        with self._recovering(targets):
+            run = new_run(self._clock, self._owner, spec, trigger, targets)
+            return self._run(replace(run, scheduled_for=scheduled_for), spec, observer, stop or Stop())
+
+    @contextmanager
+    def _recovering(self, targets: Sequence[Target]) -> Iterator[None]:
+        """Recover what nobody has in hand: the runs that hold a target before the `with`, all others until it ends."""
+        begun = self._recovery(None).start()
+        try:
+            results([task for run, task in begun if any(self._held(run, target.machine) for target in targets)])
+            yield
+        finally:
+            for _, task in begun:  # What went wrong with another machine is there for whoever comes next.
+                task.join()
+
+    def _run(self, run: Run, spec: Job, observer: Observer | None, stop: Stop) -> Run:
         with in_hand.taking(run.id), ExitStack() as stack:
             # A driver that does not fit the machine is the user's mistake, so it is found before the run exists.
             lanes = [self._lane(run, spec, target, observer, stack) for target in run.targets]
@@ -116,8 +132,9 @@ class Service:
             try:
                 self._pruning(observer, stop).give_way([lane.machine for lane in lanes])
                 with suppress(Superseded):  # Another process has settled some of it, and the journal says how.
-                    self._transact(run, spec, lanes, stop or Stop())
-                return after_thaw(Deadline.after(self._clock, _JOURNAL))(self._journal.run, run.id)
+                    self._transact(run, spec, lanes, stop)
+                ended = after_thaw(Deadline.after(self._clock, _JOURNAL))(self._journal.run, run.id)
+                return let_go(self._journal, ended, self._owner)
             except JournalError as error:
                 stuck = [lane.machine for lane in lanes if freeze_may_hold(lane.recorder.steps)]
                 if not stuck or isinstance(error, StuckUnjournaled):
@@ -170,35 +187,55 @@ class Service:
         """Settle the open runs of dead processes and try stuck guests again; see `Recovery.recover`."""
         return self._recovery(observer).recover()
 
-    def thaw(self, machine: str, *, force: bool = False, observer: Observer | None = None) -> Run:
+    def thaw(
+        self, machine: str, *, force: bool = False, reason: str | None = None, observer: Observer | None = None
+    ) -> Run:
         """Thaw one machine by hand, and return the run in whose history that is.
 
-        The run of a dead process, or a stuck one, is settled. A guest that no run of the journal froze is thawed with
-        `force` only. Raises MachineBusy when a living run holds the machine, FrozenByOther, NotFound, CallError
-        when the agent cannot be asked, and JournalError.
+        A run of the machine that nobody has in hand, or that is stuck, is settled. A guest that no run of the journal
+        froze is thawed with `force` only. With `force` and a `reason`, which goes into the history, a run whose thaw
+        cannot be confirmed is closed on the operator's word.
+
+        Raises MachineBusy when a living run holds the machine, FrozenByOther, NotFound, CallError when the agent cannot
+        be asked, and JournalError.
         """
         spec = self._machine(machine)
-        recovery = self._recovery(observer)
         for run in self._journal.open_runs():
-            if machine in {t.machine.name for t in run.targets if t.state in OPEN}:
-                if not recovery.is_abandoned(run):
-                    raise MachineBusy(f"{machine} is held by the living run {run.id} ({run.owner})")
-                with suppress(Superseded):  # Another process was faster.
-                    recovery.settle(run)
-                return self._journal.run(run.id)
+            if self._held(run, spec):
+                return self._thaw_held(run, spec, reason if force else None, observer)
         with closing(self._connections.agent(spec)) as agent:
             if not force:
                 check_thawed(agent, Deadline.after(self._clock, _CHECK))
             run = new_run(self._clock, self._owner, None, Trigger.THAW, (Target(spec),))
             with in_hand.taking(run.id):
-                return self._thaw_by_hand(self._journal.open_run(run), agent, observer)
+                return self._thaw_by_hand(self._journal.open_run(run), agent, reason, observer)
 
-    def _thaw_by_hand(self, run: Run, agent: Agent, observer: Observer | None) -> Run:
+    def _thaw_held(self, run: Run, machine: Machine, word: str | None, observer: Observer | None) -> Run:
+        """Settle the open run that holds a machine, once nobody else has it in hand."""
+        recovery, patience = self._recovery(observer), Deadline.after(self._clock, _TURN)
+        while not recovery.is_abandoned(run) and not (word is not None and recovery.is_overdue(run)):
+            target = self._held(run, machine)
+            if target is None:
+                return run
+            if recovery.is_overdue(run):
+                raise MachineBusy(
+                    f"run {run.id} keeps {machine.name}; its owner {run.owner} cannot be asked from here, and its "
+                    f"lease has ended. If that is gone for good: `quiesce thaw {machine.name} --force --reason TEXT`"
+                )
+            if target.state is not State.STUCK or patience.passed:
+                raise busy(run, target)
+            self._clock.sleep(_LOOK)  # Who tries to thaw it lets go of it soon.
+            run = self._journal.run(run.id)
+        with suppress(Superseded):  # Another process was faster.
+            recovery.settle(run, word)
+        return self._journal.run(run.id)
+
+    def _thaw_by_hand(self, run: Run, agent: Agent, reason: str | None, observer: Observer | None) -> Run:
         [target] = run.targets
         if target.state is State.REFUSED:
             return run
         recorder = Recorder(target.machine.name, self._clock, observer)
-        recorder.intend(Action.THAW)
+        recorder.intend(Action.THAW, **({} if reason is None else {"reason": reason}))
         target = replace(target, state=State.RUNNING)
         intents = recorder.unjournaled()
         self._journal.move(run, target, intents)
@@ -210,7 +247,7 @@ class Service:
             target = replace(target, state=State.STUCK, error=str(error))
         with saying_how_the_guest_is(target.machine.name, lambda: recorder.steps), suppress(Superseded):
             after_thaw(Deadline.after(self._clock, _JOURNAL))(self._journal.move, run, target, recorder.unjournaled())
-        return self._journal.run(run.id)
+        return let_go(self._journal, self._journal.run(run.id), self._owner)
 
     def check(self, machine: str) -> Health:
         """Whether a machine could be quiesced now, and how it did lately. Raises NotFound and JournalError."""
@@ -260,6 +297,9 @@ class Service:
             recorder=Recorder(target.machine.name, self._clock, observer),
             limits=limits_of(job, None),
         )
+
+    def _held(self, run: Run, machine: Machine) -> Target | None:
+        return held_by(run, machine, self._owner.host)
 
     def _recovery(self, observer: Observer | None) -> Recovery:
         return Recovery(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from orchestrator.model import State
+from orchestrator.model import Machine, Run, State, Target
 
 #: Every permitted move of a target, with what it means.
 MOVES: frozenset[tuple[State, State]] = frozenset(
@@ -33,7 +33,7 @@ MOVES: frozenset[tuple[State, State]] = frozenset(
         ),  # ended by its user inside the window, and thawed
         (State.RUNNING, State.RECOVERED),  # its process died; thawed by recovery
         (State.RUNNING, State.STUCK),  # the thaw could not be confirmed
-        (State.STUCK, State.RECOVERED),  # a later thaw was confirmed: the only way out
+        (State.STUCK, State.RECOVERED),  # a later thaw was confirmed, or an operator gave their word: no other way out
     }
 )
 
@@ -51,6 +51,18 @@ _WORST_FIRST = (
     State.CANCELLED,
     State.DONE,
 )
+
+
+def held_by(run: Run, machine: Machine, host: str) -> Target | None:
+    """The target by which a run keeps a guest, None when it does not.
+
+    A run of the same `host` may know the guest by another name, from before a change of the configuration.
+    """
+    for target in run.targets:
+        known = target.machine.name == machine.name or (run.owner.host == host and target.machine.shares_way(machine))
+        if known and target.state in OPEN:
+            return target
+    return None
 
 
 def sources(state: State) -> frozenset[State]:

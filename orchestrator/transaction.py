@@ -6,6 +6,7 @@ One transaction holds one machine, or all machines of a consistency group.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
+from datetime import timedelta
 from functools import partial
 
 from orchestrator import hooks
@@ -13,6 +14,8 @@ from orchestrator.clock import Clock, Deadline, Stop
 from orchestrator.copying import copy_and_publish
 from orchestrator.errors import (
     CallError,
+    FrozenByOther,
+    MachineBusy,
     MachineHeld,
     NoGuard,
     OutcomeUnknown,
@@ -33,7 +36,7 @@ from orchestrator.policy import (
     with_what_was_left,
 )
 from orchestrator.ports import CopyingDriver, Examine, Guard, Journal, Plan
-from orchestrator.preflight import check_agent, check_power, check_thawed, count_filesystems, guest_os
+from orchestrator.preflight import busy, check_agent, check_power, check_thawed, count_filesystems, guest_os
 from orchestrator.retrying import after_thaw
 from orchestrator.settling import (
     cut_is_settled,
@@ -44,12 +47,16 @@ from orchestrator.settling import (
     settle_cut,
     settled,
 )
+from orchestrator.states import held_by
+from orchestrator.thawing import longest
 from orchestrator.window import Lane, Window
 
 #: Seconds for a machine to answer the pre-flight, for the driver's preparation, and for the flush of dirty pages.
 _PREFLIGHT, _PREPARE, _FLUSH = 10.0, 60.0, 120.0
 #: What a step says of an action that was not begun, where others ask for it.
 _NOT_BEGUN = {Action.FREEZE: {"sent": False}, Action.FUSE: {"lit": False}}
+#: Seconds in which the guard is armed, and the fuse lit, for all machines.
+_ARM = 30.0
 #: Seconds, after the thaw, for the driver to tell what became of a cut, and for the journal to come back.
 _VERIFY, _JOURNAL = 30.0, 30.0
 
@@ -114,10 +121,20 @@ class Transaction:
                     lane.limits, configured = limits_of(self._job, system), lane.limits
                     figures |= asdict(lane.limits) if lane.limits != configured else {}
                 lane.freezes = True
+            except FrozenByOther as error:
+                raise self._holder(lane) or error from error
             except (CallError, MachineHeld) as error:
                 if self._job.quiesce is Quiesce.REQUIRED:
                     raise
                 figures["not_frozen"] = str(error)
+
+    def _holder(self, lane: Lane) -> MachineBusy | None:
+        """Why a guest that was found frozen is frozen, when another run of the journal says so."""
+        for run in self._journal.open_runs():
+            target = held_by(run, lane.target.machine, self._run.owner.host)
+            if target is not None and run.id != self._run.id:
+                return busy(run, target)
+        return None
 
     def _prepare(self, lane: Lane) -> None:
         deadline = Deadline.after(self._clock, _PREPARE)
@@ -160,12 +177,22 @@ class Transaction:
                 if self._job.fuse is not None:
                     lane.recorder.intend(Action.FUSE, seconds=self._job.fuse)
                 mountpoints = list(self._job.mountpoints)
-                lane.recorder.intend(Action.FREEZE, mountpoints=mountpoints, filesystems=lane.filesystems)
+                until = self._lease_end(lane)
+                lane.recorder.intend(Action.FREEZE, mountpoints=mountpoints, filesystems=lane.filesystems, until=until)
             lane.recorder.intend(Action.CUT, snapshot=self._run.snapshot_name)
             if lane.freezes:
                 lane.recorder.intend(Action.THAW)
         for lane in self._lanes:
             self._move(lane, replace(lane.target, state=State.RUNNING))
+
+    def _lease_end(self, lane: Lane) -> str:
+        """When, at the latest, the guest is thawed or stuck: until then it is ours, whoever cannot tell that we live.
+
+        A driver that freezes by itself takes the time for a freeze twice.
+        """
+        thaw = longest(self._job.thaw_timeout, lane.agent.linger)
+        seconds = _ARM + 2 * lane.limits.freeze_timeout + lane.limits.hold_limit + thaw + _JOURNAL
+        return (self._clock.now() + timedelta(seconds=seconds)).isoformat(timespec="seconds").replace("+00:00", "Z")
 
     def _arm(self, lane: Lane) -> None:
         """Afterwards somebody else thaws the guest if this process dies. Without that, it is not frozen."""

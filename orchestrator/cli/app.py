@@ -16,7 +16,7 @@ from orchestrator.cli.scheduling import jobs, pause, reload, resume
 from orchestrator.cli.session import Json, Session, Start, session
 from orchestrator.cli.wire import Wire
 from orchestrator.clock import Bell
-from orchestrator.errors import QuiesceError
+from orchestrator.errors import ConfigError, QuiesceError
 from orchestrator.model import FreezeStatus, Health, State
 
 DEFAULT_CONFIG = Path("/etc/quiesce/quiesce.toml")
@@ -136,15 +136,22 @@ def thaw(
     context: typer.Context,
     machine: Annotated[str, typer.Argument(help="Which machine.")],
     force: Annotated[bool, typer.Option("--force", help="Also when somebody else froze it.")] = False,
+    reason: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="With --force: close a stuck run on your word, for this reason."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Thaw a machine by hand, and write it into the history."""
     with session(context, as_json=json) as here:
+        if reason is not None and not (force and reason.strip()):
+            raise ConfigError("--reason TEXT goes with --force: it closes a stuck run on your word, without a thaw")
         service = here.service()
-        run = here.work(lambda observer, stop: service.thaw(machine, force=force, observer=observer))
+        run = here.work(lambda observer, stop: service.thaw(machine, force=force, reason=reason, observer=observer))
         here.output.ended(run)
         here.tell(failures.shortfalls(run))
-        settled = run.target(machine).state is State.RECOVERED
+        states = [target.state for target in run.targets if target.machine.name == machine]
+        settled = State.RECOVERED in (states or [run.state])  # a run from before it was renamed does not know it
         here.exit_code = 0 if settled else policy.exit_code(run)
 
 

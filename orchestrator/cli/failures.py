@@ -4,12 +4,14 @@ what to do next. And the exit code for it.
 
 from collections.abc import Iterable, Iterator
 
+from orchestrator import policy
 from orchestrator.cli.escape import escape
 from orchestrator.errors import ConfigError, NotFound, QuiesceError, Refused, StuckUnjournaled, Untrusted
 from orchestrator.model import Action, Pruned, Run, State, Target, Trigger, Verified
 
 _NEXT = {
-    State.STUCK: "`quiesce thaw {machine}`; without success, `fsfreeze -u` on the guest's console, or reset the guest.",
+    State.STUCK: "`quiesce thaw {machine}`; without success, `fsfreeze -u` on the guest's console, or reset the guest, "
+    "and then `quiesce thaw {machine} --force --reason TEXT`.",
     State.REFUSED: "`quiesce check {machine}` says what holds it.",
     State.CANCELLED: "run the job again when it suits.",
     State.DONE: "`quiesce show {run}` shows why.",
@@ -93,6 +95,8 @@ def _guest(run: Run, target: Target) -> str:
         return "The guest MAY STILL BE FROZEN."
     if target.state is State.REFUSED:
         return "This run did not freeze the guest."
+    if policy.operators_word(run.steps_of(target.machine.name)) is not None:
+        return "That the guest is thawed, or gone, is not proven."
     freezes = [step for step in run.steps_of(target.machine.name) if step.action is Action.FREEZE]
     if freezes and freezes[-1].figures.get("sent", True):
         return "The guest is thawed."

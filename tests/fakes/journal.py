@@ -52,13 +52,13 @@ class MemoryJournal:
     def move(self, run: Run, target: Target, steps: Sequence[Step]) -> None:
         found = self.runs.get(run.id)
         before = found and next((t.state for t in found.targets if t.machine.name == target.machine.name), None)
-        if found is None or found.owner != run.owner or (before, target.state) not in states.MOVES:
+        if found is None or str(found.owner) != str(run.owner) or (before, target.state) not in states.MOVES:
             raise Superseded(f"run {run.id}: {target.machine.name} cannot become {target.state} by us")
         self.runs[run.id] = self._settled(_appended(found.with_target(target), steps))
 
     def take_over(self, run: Run, owner: Owner) -> Run:
         found = self.runs.get(run.id)
-        if found is None or found.owner != run.owner or found.state not in states.OPEN:
+        if found is None or str(found.owner) != str(run.owner) or found.state not in states.OPEN:
             raise Superseded(f"run {run.id} has ended, or has another owner already")
         self.runs[run.id] = replace(found, owner=owner)
         return self.runs[run.id]

@@ -68,7 +68,7 @@ class World:
             guard=self.guard,
             clock=SystemClock(),
             owner=self.owner,
-            is_gone=lambda someone: someone in self.gone,
+            is_gone=lambda someone: someone.pid == 0 or someone in self.gone,
         )
 
     def die(self) -> None:

@@ -35,8 +35,6 @@ class Laws:
         self._cuts: set[tuple[str, str]] = set()
         #: When somebody asked for what each run does; a stranger's freeze from before then is not to be touched.
         self._asked: dict[str, float] = {}
-        #: The run that a process owned last, for each machine of it.
-        self._owned: dict[tuple[Process, str], str] = {}
         #: The run that a thread opened last.
         self.opened: dict[object, str] = {}
 
@@ -81,24 +79,17 @@ class Laws:
         self.check(not owes, f"{guest.name}: held past the hold limit by a living process")
 
     def thaw_sent(self, process: Process, guest: Guest) -> None:
-        """A thaw is about to be sent: the journal says that the guest may be frozen by us.
-
-        Who recovers a stuck run may lose it to another one, and learns so from the journal only after its thaw. By then
-        the next run may have begun: its own count tells it.
-        """
+        """A thaw is about to be sent: the journal says that we may have frozen the guest, and has the run as ours."""
         found, window = self._find_open(guest.name), self._windows.get(guest.name)
         run = found and found[0]
         if window is not None and window.process is process and run is not None and window.run.id == run.id:
             self.check(not window.refused, f"{guest.name}: thawed, but never frozen")
             window.thaw_sent = True
-        elif not self._superseded(process, guest.name):
+        else:
             may = run is not None and any(_intended(run, guest.name, act) for act in (Action.FREEZE, Action.THAW))
             self.check(may, f"{guest.name}: thawed without an open run that intends it")
-
-    def _superseded(self, process: Process, machine: str) -> bool:
-        """Whether somebody has taken over what the process had on that machine."""
-        owned = self._owned.get((process, machine))
-        return owned is not None and self._journal.runs[owned].owner.pid != process.number
+            owned = process.serves or (run is not None and run.owner.pid == process.number)  # a guard holds a lock
+            self.check(owned, f"{guest.name}: thawed by a process that does not have the run in hand")
 
     def given_up(self, thread: object) -> str | None:
         """A thread lost its journal, and with it what it knew of its run; whoever recovers knows the journal alone."""
@@ -167,8 +158,6 @@ class Laws:
     def journal_written(self, before: Run | None, after: Run) -> None:
         """A write has landed: by the move table, appending, and with at most one open run for each machine."""
         process = self._scheduler.process
-        if after.owner.pid == process.number:
-            self._owned |= {(process, target.machine.name): after.id for target in _open_targets(after)}
         if before is None:
             self.opened[self._scheduler.thread] = after.id
             self._asked[after.id] = -math.inf if process.forces else process.began

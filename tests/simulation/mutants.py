@@ -151,10 +151,10 @@ def recovery_closes_first() -> Iterator[None]:
     """Recovery closes the run and then thaws: killed in between, nobody comes again."""
     real = Recovery._settle
 
-    def closing(self: Recovery, run: Run, lost: str, target: Target) -> None:
-        self._journal.move(run, replace(target, state=State.RECOVERED), ())
+    def closing(self: Recovery, case: Any, target: Target) -> None:
+        self._journal.move(case.run, replace(target, state=State.RECOVERED), ())
         with suppress(Superseded):
-            real(self, run, lost, target)
+            real(self, case, target)
 
     with patch.object(Recovery, "_settle", closing):
         yield
@@ -163,6 +163,18 @@ def recovery_closes_first() -> Iterator[None]:
 def recovery_of_the_living() -> AbstractContextManager[Any]:
     """Recovery takes every open run for a dead one."""
     return patch.object(Recovery, "is_abandoned", lambda self, run: True)
+
+
+@contextmanager
+def stuck_run_in_two_hands() -> Iterator[None]:
+    """Everybody tries to thaw a stuck guest, also while somebody else is at it."""
+    real = Recovery.is_abandoned
+
+    def stuck_or_abandoned(self: Recovery, run: Run) -> bool:
+        return run.state is State.STUCK or real(self, run)
+
+    with patch.object(Recovery, "is_abandoned", stuck_or_abandoned):
+        yield
 
 
 @contextmanager
@@ -301,6 +313,7 @@ MUTANTS: list[Mutant] = [
     journal_written_in_the_window,
     recovery_closes_first,
     recovery_of_the_living,
+    stuck_run_in_two_hands,
     discard_without_asking,
     lost_answer_taken_for_no,
     unknown_taken_for_failed,

@@ -63,7 +63,7 @@ class World:
             guard=SimGuard(self.host.folder, clock, self.guards.stuck),
             clock=clock,
             owner=Owner("host", "boot", process.number, 1),
-            is_gone=lambda owner: not self.processes[owner.pid - 1].alive,
+            is_gone=lambda owner: owner.pid == 0 or not self.processes[owner.pid - 1].alive,
         )
 
     def agent(self, process: Process, machine: Machine) -> Agent:

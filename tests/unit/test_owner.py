@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,28 @@ def test_a_process_that_may_not_be_looked_at_is_not_certain(tmp_path: Path, monk
     assert owner.is_gone(replace(other, pid=2**22 + 1))
 
 
-def test_an_owner_survives_being_written_down() -> None:
-    slashes = Owner("a/strange/host", "boot", 1, 2)
-    assert Owner.parse(str(slashes)) == slashes
+def test_a_process_of_another_container_is_not_certain() -> None:
+    """It has the host's name and boot id, and its numbers mean other processes."""
+    elsewhere = replace(owner.current(), namespace=1, pid=2**22 + 1)
+    assert not owner.is_gone(elsewhere)
+    assert owner.is_gone(replace(elsewhere, namespace=owner.current().namespace))
+
+
+def test_what_was_let_go_is_in_nobodys_hand() -> None:
+    assert owner.is_gone(owner.current().nobody)
+    assert owner.is_gone(replace(owner.current(), namespace=1).nobody)
+    assert not owner.is_gone(replace(owner.current(), host="elsewhere").nobody)
+
+
+@pytest.mark.parametrize("namespace", [None, 4026531836])
+@pytest.mark.parametrize("until", [None, datetime(2026, 3, 29, 1, 30, 0, 1, tzinfo=UTC)])
+@pytest.mark.parametrize("host", ["host", "a/strange/host", "ns1", "/until"])
+def test_an_owner_survives_being_written_down(host: str, namespace: int | None, until: datetime | None) -> None:
+    someone = Owner(host, "boot", 1, 2, namespace, until)
+    again = Owner.parse(str(someone))
+    assert (again, again.until) == (someone, until)
+    assert replace(someone, until=None) == someone
+
+
+def test_the_owner_of_an_older_version_is_read() -> None:
+    assert Owner.parse("a/host/boot/1/2") == Owner("a/host", "boot", 1, 2)

@@ -1,10 +1,10 @@
 """What steps prove. The law: nothing is called consistent or thawed that the steps do not show to be."""
 
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.model import (
@@ -12,6 +12,7 @@ from orchestrator.model import (
     Consistency,
     FreezeStatus,
     Job,
+    Machine,
     OsInfo,
     Outcome,
     Owner,
@@ -19,6 +20,7 @@ from orchestrator.model import (
     Run,
     State,
     Step,
+    Target,
     Trigger,
 )
 from orchestrator.policy import (
@@ -27,8 +29,11 @@ from orchestrator.policy import (
     exit_code,
     freeze_may_hold,
     fuse_may_burn,
+    is_news,
     judge,
+    leased_until,
     limits_of,
+    operators_word,
     worst_consistency,
 )
 
@@ -200,3 +205,49 @@ def test_a_fuse_may_burn_until_a_step_says_that_it_does_not() -> None:
     assert not fuse_may_burn(GOOD)
     assert all(map(fuse_may_burn, ([intent], [intent, lit, *GOOD], [intent, lost], [intent, lit, left])))
     assert not any(map(fuse_may_burn, ([intent, failed], [intent, lit, out], [intent, lit, left, out])))
+
+
+def tried(at: datetime, *outcomes: Outcome) -> list[Step]:
+    """Thaws that failed at that time."""
+    return [replace(step(Action.THAW, outcome), at=at) for outcome in outcomes]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    minutes=st.integers(20, 300),
+    tries=st.lists(st.lists(st.sampled_from([Outcome.FAILED, Outcome.UNKNOWN, Outcome.DONE]), min_size=1), min_size=1),
+)
+def test_the_history_of_a_stuck_guest_stays_short_however_long_it_is(minutes: int, tries: list[list[Outcome]]) -> None:
+    """A try each few minutes for twenty days, and whatever the guest answers."""
+    history, entries, now = [*INTENTS, replace(FROZEN, at=_AT + timedelta(seconds=30))], 0, _AT
+    for number in range(20 * 24 * 60 // minutes):
+        now += timedelta(minutes=minutes)
+        new = tried(now, *tries[number % len(tries)])
+        if is_news(history, new, now):
+            history += new
+            entries += 1
+    assert 0 < entries < 20 + 20 + len(Outcome)
+    assert now - history[-1].at <= timedelta(days=1)
+
+
+def test_an_operators_word_ends_it_and_proves_nothing() -> None:
+    word = step(Action.CONFIRM, Outcome.UNKNOWN, 20, by="operator", reason="it was reset")
+    steps = [*INTENTS, FROZEN, CUT, step(Action.THAW, Outcome.UNKNOWN, 14, 1)]
+    assert judge(Quiesce.REQUIRED, steps).state is State.STUCK
+    verdict = judge(Quiesce.REQUIRED, [*steps, word])
+    assert (verdict.state, verdict.consistency, verdict.window_ms) == (State.FAILED, Consistency.CRASH, None)
+    assert operators_word([*steps, word]) == "it was reset"
+    assert operators_word(GOOD) is None
+
+
+def test_a_lease_lasts_as_long_as_the_freeze_and_then_as_long_as_recovery_says() -> None:
+    until = _AT + timedelta(minutes=3)
+    freeze = step(Action.FREEZE, Outcome.INTENT, until=until.isoformat())
+    owner = Owner("h", "b", 1, 1)
+    target = Target(Machine("vm"), State.RUNNING)
+    run = Run("r", None, Trigger.MANUAL, owner, _AT, (target,), steps=(freeze, *INTENTS[1:]))
+    assert leased_until(run) == until
+    assert leased_until(replace(run, steps=(freeze, *INTENTS[1:], *GOOD[3:]))) == _AT + timedelta(days=1)
+    assert leased_until(replace(run, steps=())) == _AT + timedelta(days=1)
+    recovering = replace(owner, until=_AT + timedelta(hours=1))
+    assert leased_until(replace(run, owner=recovering)) == recovering.until

@@ -207,9 +207,11 @@ class Stub:
         self._show_steps(observer)
         return self._answer(self.runs)
 
-    def thaw(self, machine: str, *, force: bool = False, observer: Observer | None = None) -> Run:
+    def thaw(
+        self, machine: str, *, force: bool = False, reason: str | None = None, observer: Observer | None = None
+    ) -> Run:
         self._show_steps(observer)
-        return self._answer(self.runs[0], machine, force)
+        return self._answer(self.runs[0], machine, force, reason)
 
     def check(self, machine: str) -> Health:
         return self._answer(self.reports[machine], machine)

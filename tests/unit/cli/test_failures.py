@@ -98,9 +98,30 @@ def test_within_a_run_the_stuck_machine_is_told_first() -> None:
     assert [line.split()[0] for line in result.stderr.splitlines()] == ["STUCK", "FAILED"]
 
 
+@pytest.mark.parametrize("words", [["--reason", "reset"], ["--force", "--reason", " "]])
+def test_a_reason_goes_with_force(words: list[str]) -> None:
+    stub = Stub()
+    result = quiesce(stub, "thaw", "db1", *words)
+    assert (result.exit_code, stub.asked) == (2, [])
+    assert "--reason TEXT goes with --force" in result.stderr
+
+
+def test_what_an_operator_gave_their_word_for_is_not_called_thawed() -> None:
+    word = replace(FREEZE, action=Action.CONFIRM, outcome=Outcome.UNKNOWN, figures={"by": "operator", "reason": "gone"})
+    result = quiesce(Stub(runs=(ended(State.RECOVERED, "an operator's word", FREEZE, word),)), "thaw", "db1")
+    assert result.exit_code == 0
+    assert "RECOVERED db1: an operator's word. That the guest is thawed, or gone, is not proven." in result.stderr
+
+
 def test_a_thaw_that_settled_a_dead_run_is_a_success() -> None:
     assert quiesce(Stub(runs=(ended(State.RECOVERED, "its process died", FREEZE),)), "thaw", "db1").exit_code == 0
-    assert quiesce(Stub(runs=(ended(State.STUCK, "no answer", FREEZE),)), "thaw", "db1").exit_code == 3
+    stuck = ended(State.STUCK, "no answer", FREEZE)
+    assert quiesce(Stub(runs=(stuck,)), "thaw", "db1").exit_code == 3
+    other = Target(Machine("db2"), State.RECOVERED)
+    both = replace(stuck, targets=(*stuck.targets, other))
+    assert [quiesce(Stub(runs=(both,)), "thaw", machine).exit_code for machine in ("db1", "db2")] == [3, 0]
+    renamed = replace(stuck, state=State.RECOVERED, targets=(other,))
+    assert quiesce(Stub(runs=(renamed,)), "thaw", "db1").exit_code == 0
 
 
 @pytest.mark.parametrize("arguments", [command for command in ALL if command != ["check"]])
