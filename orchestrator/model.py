@@ -134,6 +134,17 @@ class Way(StrEnum):
     LIBVIRT = "libvirt"
 
 
+class Sight(StrEnum):
+    """What a look at a machine tells about a freeze."""
+
+    THAWED = "thawed"
+    HELD = "held"  # in the window of a run; it was not asked
+    STUCK = "stuck"  # an open run froze it, and its thaw is not confirmed
+    FOREIGN = "foreign"  # frozen, and by no run of the journal
+    SILENT = "silent"  # no answer
+    OFF = "off"
+
+
 class Power(StrEnum):
     """What a machine is doing, seen from outside."""
 
@@ -749,3 +760,15 @@ class Health:
     @property
     def ready(self) -> bool:
         return not self.problems
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What was seen of a machine in a sweep."""
+
+    machine: str
+    saw: Sight
+    #: The open run that keeps it.
+    run: str | None = None
+    #: Why it is stuck or silent; who holds it.
+    detail: str | None = None

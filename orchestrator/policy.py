@@ -20,6 +20,7 @@ from orchestrator.model import (
     Run,
     State,
     Step,
+    Target,
 )
 
 #: Seconds after which Windows lets go by itself ("fsfreeze is limited up to 10 seconds": QEMU, qga/vss-win32), for
@@ -174,6 +175,13 @@ def leased_until(run: Run) -> datetime:
         datetime.fromisoformat(s.figures["until"]) for s in run.steps if s.machine in frozen and "until" in s.figures
     ]
     return max(ends, default=max((step.at for step in run.steps), default=run.started_at) + _DAY)
+
+
+def uses_agent(run: Run, target: Target) -> bool:
+    """Whether a run at work wants the agent of an open target for itself: until the journal knows it to be thawed."""
+    return target.state is not State.STUCK and (
+        target.state is State.PENDING or freeze_may_hold(run.steps_of(target.machine.name))
+    )
 
 
 def is_news(before: Sequence[Step], tried: Sequence[Step], now: datetime) -> bool:

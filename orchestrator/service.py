@@ -26,6 +26,7 @@ from orchestrator.model import (
     Owner,
     Pruned,
     Run,
+    Sighting,
     Snapshot,
     State,
     Target,
@@ -41,6 +42,7 @@ from orchestrator.retrying import after_thaw
 from orchestrator.settling import results, saying_how_the_guest_is
 from orchestrator.slots import Slots
 from orchestrator.states import OPEN, held_by
+from orchestrator.sweep import Sweep
 from orchestrator.thawing import thaw_until_confirmed
 from orchestrator.transaction import Transaction
 from orchestrator.window import Lane
@@ -186,6 +188,16 @@ class Service:
     def recover(self, observer: Observer | None = None) -> tuple[Run, ...]:
         """Settle the open runs of dead processes and try stuck guests again; see `Recovery.recover`."""
         return self._recovery(observer).recover()
+
+    def sweep(self, observer: Observer | None = None) -> tuple[tuple[Run, ...], tuple[Sighting, ...]]:
+        """`recover`, and then a look at every configured machine; see `Sweep.look`. Raises JournalError.
+
+        What no run of the journal froze is told, and left as it is.
+        """
+        recovery = self._recovery(observer)
+        runs = recovery.recover()
+        sweep = Sweep(self._journal, self._connections, recovery, self._clock, self._owner.host)
+        return runs, sweep.look(list(self.machines.values()))
 
     def thaw(
         self, machine: str, *, force: bool = False, reason: str | None = None, observer: Observer | None = None

@@ -1,5 +1,6 @@
 """The commands. Each reads: ask the service, show the result, choose the exit code."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,7 @@ from orchestrator.cli.session import Json, Session, Start, session
 from orchestrator.cli.wire import Wire
 from orchestrator.clock import Bell
 from orchestrator.errors import ConfigError, QuiesceError
-from orchestrator.model import FreezeStatus, Health, State
+from orchestrator.model import FreezeStatus, Health, Sighting, State
 
 DEFAULT_CONFIG = Path("/etc/quiesce/quiesce.toml")
 
@@ -155,14 +156,30 @@ def thaw(
         here.exit_code = 0 if settled else policy.exit_code(run)
 
 
-def recover(context: typer.Context, json: Json = False) -> None:
-    """Settle the runs of processes that died, and try stuck guests again."""
+def recover(
+    context: typer.Context,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Then look at every configured machine, and say which are frozen, and by whom."),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Settle the runs of processes that died, and try stuck guests again.
+
+    Exits with 3 when a guest is stuck, with 5 when one is frozen by somebody else; that one is left as it is.
+    """
     with session(context, as_json=json) as here:
         service = here.service()
-        runs = failures.stuck_first(here.work(lambda observer, stop: service.recover(observer)))
-        here.output.runs(runs)
-        here.tell(failures.alarms(runs))
-        here.exit_code = 3 if any(run.state is State.STUCK for run in runs) else 0
+        sightings: Sequence[Sighting] = ()
+        if everything:
+            recovered, sightings = here.work(lambda observer, stop: service.sweep(observer))
+            runs, sightings = failures.stuck_first(recovered), failures.gravest_first(sightings)
+            here.output.swept(runs, sightings)
+        else:
+            runs = failures.stuck_first(here.work(lambda observer, stop: service.recover(observer)))
+            here.output.runs(runs)
+        here.tell([*failures.alarms(runs), *failures.sighted(sightings, runs)])
+        here.exit_code = failures.recovery_code(runs, sightings)
 
 
 def check(

@@ -17,6 +17,7 @@ from orchestrator.model import (
     Pruned,
     Restored,
     Run,
+    Sighting,
     Snapshot,
     Step,
     Target,
@@ -192,6 +193,11 @@ def report(report: Report) -> Document:
     tables = {"unquiesced": report.unquiesced, "frozen": report.frozen, "last_good": report.last_good}
     rows = {kind: [row(each) for each in values] for kind, values in tables.items()}
     return {"since": timestamp(report.since), **rows, "overdue": list(report.overdue)}
+
+
+def sighting(sighting: Sighting) -> Document:
+    """What was seen of a machine."""
+    return dataclasses.asdict(sighting)
 
 
 def timestamp(time: datetime) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from orchestrator import policy
 from orchestrator.cli.escape import escape
-from orchestrator.errors import ConfigError, NotFound, QuiesceError, Refused, StuckUnjournaled, Untrusted
-from orchestrator.model import Action, Pruned, Run, State, Target, Trigger, Verified
+from orchestrator.errors import ConfigError, FrozenByOther, NotFound, QuiesceError, Refused, StuckUnjournaled, Untrusted
+from orchestrator.model import Action, Pruned, Run, Sight, Sighting, State, Target, Trigger, Verified
 
 _NEXT = {
     State.STUCK: "`quiesce thaw {machine}`; without success, `fsfreeze -u` on the guest's console, or reset the guest, "
@@ -23,6 +23,11 @@ _NEXT_OTHERWISE = "`quiesce show {run}` shows the steps; put it right and run th
 def stuck_first(runs: Iterable[Run]) -> list[Run]:
     """The runs in their order, but those with a guest that may be frozen before all others."""
     return sorted(runs, key=lambda run: run.state is not State.STUCK)
+
+
+def gravest_first(sightings: Iterable[Sighting]) -> list[Sighting]:
+    """What was seen, in its order, but stuck guests before all others, and then those that somebody else froze."""
+    return sorted(sightings, key=lambda each: (each.saw is not Sight.STUCK, each.saw is not Sight.FOREIGN))
 
 
 def shortfalls(run: Run) -> Iterator[str]:
@@ -60,6 +65,18 @@ def distrust(verified: Verified) -> Iterator[str]:
         yield f"quiesce: not in the history: {escape(verified.not_journaled)}"
 
 
+def sighted(sightings: Iterable[Sighting], recovered: Iterable[Run]) -> Iterator[str]:
+    """A line for each guest that is frozen by somebody else, or may be by a run that is not among the `recovered`."""
+    known = {run.id for run in recovered}
+    for each in sightings:
+        machine, run = escape(each.machine), escape(each.run or "")
+        if each.saw is Sight.FOREIGN:
+            yield f"FOREIGN {machine}: frozen, and by no run of this journal. It was left so. {FrozenByOther.advice}"
+        if each.saw is Sight.STUCK and each.run not in known:
+            next_step = _NEXT[State.STUCK].format(machine=machine)
+            yield f"STUCK {machine}: run {run} froze it. The guest MAY STILL BE FROZEN. Next: {next_step}"
+
+
 def lines_of(error: QuiesceError) -> list[str]:
     """What happened and what to do next. Only our own ConfigError may have several lines."""
     texts = str(error).split("\n") if isinstance(error, ConfigError) else [str(error)]
@@ -79,6 +96,14 @@ def exit_code(error: QuiesceError) -> int:
             return 3
         case _:
             return 1
+
+
+def recovery_code(runs: Iterable[Run], sightings: Iterable[Sighting]) -> int:
+    """The exit code of a recovery: a stuck guest outranks a foreign freeze."""
+    seen = {each.saw for each in sightings}
+    if Sight.STUCK in seen or any(run.state is State.STUCK for run in runs):
+        return 3
+    return 5 if Sight.FOREIGN in seen else 0
 
 
 def _line(run: Run, target: Target) -> str:

@@ -22,6 +22,7 @@ from orchestrator.model import (
     Pruned,
     Restored,
     Run,
+    Sighting,
     Step,
     Verified,
 )
@@ -43,6 +44,10 @@ class Output(Protocol):
         ...
 
     def runs(self, runs: Sequence[Run]) -> None: ...
+
+    def swept(self, runs: Sequence[Run], sightings: Sequence[Sighting]) -> None:
+        """What was recovered, and what was seen of each machine then."""
+        ...
 
     def machines(self, machines: Sequence[Machine]) -> None: ...
 
@@ -134,6 +139,10 @@ class Json:
 
     def runs(self, runs: Sequence[Run]) -> None:
         self._write([documents.summary(run) for run in runs])
+
+    def swept(self, runs: Sequence[Run], sightings: Sequence[Sighting]) -> None:
+        machines = [documents.sighting(each) for each in sightings]
+        self._write({"runs": [documents.summary(run) for run in runs], "machines": machines})
 
     def machines(self, machines: Sequence[Machine]) -> None:
         self._write([documents.machine(machine) for machine in machines])

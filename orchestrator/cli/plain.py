@@ -29,6 +29,7 @@ from orchestrator.model import (
     Pruned,
     Restored,
     Run,
+    Sighting,
     Step,
     Verified,
 )
@@ -68,6 +69,11 @@ class Plain:
         for run in runs:
             machines = ",".join(target.machine.name for target in run.targets)
             self._line("run", {**documents.summary(run), "machines": machines}, skip={"targets"})
+
+    def swept(self, runs: Sequence[Run], sightings: Sequence[Sighting]) -> None:
+        self.runs(runs)
+        for each in sightings:
+            self._line("machine", documents.sighting(each))
 
     def machines(self, machines: Sequence[Machine]) -> None:
         for machine in machines:

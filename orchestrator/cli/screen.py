@@ -36,6 +36,8 @@ from orchestrator.model import (
     Pruned,
     Restored,
     Run,
+    Sight,
+    Sighting,
     State,
     Step,
     Verified,
@@ -49,6 +51,7 @@ _STATES = {
     State.DONE: "green",
 }
 _FATES = {Fate.KEPT: "green", Fate.FAILED: "red"}
+_SIGHTS = {Sight.STUCK: "bold white on red", Sight.FOREIGN: "red", Sight.SILENT: "yellow", Sight.THAWED: "green"}
 _OUTCOMES = {Outcome.DONE: "green", Outcome.FAILED: "red", Outcome.UNKNOWN: "yellow"}
 
 
@@ -126,6 +129,12 @@ class Screen:
             for run in runs
         )
         self._table(("run", "state", "job", "machines", "consistency", "started (UTC)", "window", "error"), rows)
+
+    def swept(self, runs: Sequence[Run], sightings: Sequence[Sighting]) -> None:
+        if runs:
+            self.runs(runs)
+        rows = ((each.machine, Text(each.saw, _SIGHTS.get(each.saw, "")), each.run, each.detail) for each in sightings)
+        self._table(("machine", "seen", "run", "detail"), rows)
 
     def machines(self, machines: Sequence[Machine]) -> None:
         rows = ((m.name, m.hypervisor, m.domain, m.agent, m.qmp) for m in machines)

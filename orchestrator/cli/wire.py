@@ -19,6 +19,7 @@ from orchestrator.model import (
     Pruned,
     Restored,
     Run,
+    Sighting,
     State,
     Verified,
     Verify,
@@ -57,6 +58,8 @@ class Service(Protocol):
     def snapshots(self, machine: str | None = None) -> tuple[Located, ...]: ...
 
     def recover(self, observer: Observer | None = None) -> tuple[Run, ...]: ...
+
+    def sweep(self, observer: Observer | None = None) -> tuple[tuple[Run, ...], tuple[Sighting, ...]]: ...
 
     def thaw(
         self, machine: str, *, force: bool = False, reason: str | None = None, observer: Observer | None = None

@@ -151,6 +151,26 @@ def test_libvirt_is_away_in_the_window(
     assert [(run["state"], run["consistency"]) for run in product.history()] == [("done", "filesystem")]
 
 
+@pytest.mark.soak
+def test_a_guest_that_is_gone_is_let_go_on_an_operators_word(product: Product, vm: BareGuest, gate: Gate) -> None:
+    product.job("vm", cut=gate.cut, thaw_timeout="1s")
+    running = product.start("run", "job")
+    gate.wait_entered()
+    vm.kill_agent()
+    gate.open()
+    assert running.wait().code == 3
+    swept = product("recover", "--all", "--json")
+    assert (swept.code, swept.document["machines"][0]["saw"]) == (3, "stuck")
+
+    closed = product("thaw", "vm", "--force", "--reason", "it was reset", "--json")
+    assert (closed.code, closed.run["state"]) == (0, "recovered")
+    assert closed.run["error"].startswith("an operator's word, not a confirmed thaw: it was reset")
+    assert {"by": "operator", "reason": "it was reset"} in [step["figures"] for step in closed.run["steps"]]
+    assert "not proven" in closed.err
+    assert vm.fs_frozen(), "nobody claims that it is thawed"
+    assert product.states() == ["recovered"]
+
+
 def test_an_agent_that_is_mute_in_the_window_and_then_speaks(product: Product, guest: Guest, gate: Gate) -> None:
     product.job("vm", cut=gate.cut)
     running = product.start("run", "job", "--json")

@@ -38,6 +38,10 @@ def test_what_others_froze_stays_frozen(product: Product, guest: Guest) -> None:
     by_hand = product("thaw", "vm")
     assert by_hand.code == 5
     assert "quiesce thaw MACHINE --force" in by_hand.err
+    swept = product("recover", "--all", "--json")
+    assert (swept.code, swept.document["runs"]) == (5, [])
+    assert [(each["machine"], each["saw"]) for each in swept.document["machines"]] == [("vm", "foreign")]
+    assert "FOREIGN vm" in swept.err
     assert guest.frozen_mounts() == ["/data", "/xfs"]
 
     forced = product("thaw", "vm", "--force", "--json")
@@ -45,6 +49,8 @@ def test_what_others_froze_stays_frozen(product: Product, guest: Guest) -> None:
     assert outcomes(forced.run) == [("thaw", "done"), ("confirm", "done")]
     assert not guest.fs_frozen()
     assert product.states() == ["done", "refused"]
+    swept = product("recover", "--all", "--json")
+    assert (swept.code, swept.document["machines"][0]["saw"]) == (0, "thawed")
 
 
 def test_a_paused_machine_is_refused_and_stays_paused(

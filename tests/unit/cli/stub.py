@@ -34,6 +34,8 @@ from orchestrator.model import (
     Restored,
     RestoredDisk,
     Run,
+    Sight,
+    Sighting,
     State,
     Step,
     Target,
@@ -97,6 +99,7 @@ class Stub:
     checked: tuple[Checked, ...] = (Checked("/backups", ()),)
     restored: Restored = RESTORED
     verified: Verified = VERIFIED
+    sightings: tuple[Sighting, ...] = (Sighting("db1", Sight.THAWED),)
     error: Exception | None = None
     machines: Mapping[str, Machine] = field(default_factory=lambda: {"db1": DB1})
     jobs: Mapping[str, Job] = field(default_factory=lambda: {"nightly": NIGHTLY})
@@ -206,6 +209,10 @@ class Stub:
     def recover(self, observer: Observer | None = None) -> tuple[Run, ...]:
         self._show_steps(observer)
         return self._answer(self.runs)
+
+    def sweep(self, observer: Observer | None = None) -> tuple[tuple[Run, ...], tuple[Sighting, ...]]:
+        self._show_steps(observer)
+        return self._answer((self.runs, self.sightings))
 
     def thaw(
         self, machine: str, *, force: bool = False, reason: str | None = None, observer: Observer | None = None

@@ -72,6 +72,7 @@ STEP = {
             ["power", "suspend", "db1", "--target", "hybrid"],
             ("db1", PowerRequest(PowerAct.SUSPEND, target=SuspendTarget.HYBRID), 60.0),
         ),
+        (["recover", "--all"], ()),
         (["check", "db1"], ("db1",)),
         (["check"], ("db1",)),
         (["machines"], (Path("some.toml"),)),
@@ -113,6 +114,10 @@ def test_the_configuration_is_named_by_the_environment_or_is_the_system_s(monkey
         (["thaw", "db1"], {**RUN, "steps": [STEP]}),
         (["history"], [RUN]),
         (["recover"], [RUN]),
+        (
+            ["recover", "--all"],
+            {"runs": [RUN], "machines": [{"machine": "db1", "saw": "thawed", "run": None, "detail": None}]},
+        ),
         (["serve"], {"stopped": True}),
         (["reload"], {"reloading": 4711}),
         (["init"], {"written": "some.toml", "domains": ["db1"]}),

@@ -15,7 +15,7 @@ from orchestrator.errors import (
     StuckUnjournaled,
     Unreachable,
 )
-from orchestrator.model import Action, Consistency, Machine, Outcome, State, Step, Target
+from orchestrator.model import Action, Consistency, Machine, Outcome, Sight, Sighting, State, Step, Target
 from tests.unit.cli.stub import AT, DONE, FREEZE, Stub, ended, quiesce
 
 ALL = (
@@ -96,6 +96,34 @@ def test_within_a_run_the_stuck_machine_is_told_first() -> None:
     result = quiesce(Stub(runs=(replace(stuck, targets=(failed, *stuck.targets)),)), "run", "nightly")
 
     assert [line.split()[0] for line in result.stderr.splitlines()] == ["STUCK", "FAILED"]
+
+
+@pytest.mark.parametrize(
+    ("sighting", "code", "told"),
+    [
+        (Sighting("db1", Sight.THAWED), 0, ""),
+        (Sighting("db1", Sight.SILENT, detail="no answer in time"), 0, ""),
+        (Sighting("db1", Sight.HELD, "r9", "host/boot/1/1"), 0, ""),
+        (Sighting("db1", Sight.FOREIGN), 5, "FOREIGN db1: frozen, and by no run of this journal. It was left so. "),
+        (Sighting("db1", Sight.STUCK, "r9"), 3, "STUCK db1: run r9 froze it. The guest MAY STILL BE FROZEN. Next: "),
+    ],
+)
+def test_what_a_sweep_found(sighting: Sighting, code: int, told: str) -> None:
+    result = quiesce(Stub(sightings=(Sighting("db2", Sight.OFF), sighting)), "recover", "--all")
+    assert result.exit_code == code
+    assert result.stderr.startswith(told)
+    assert bool(result.stderr) is bool(told)
+    assert f"machine machine=db1 saw={sighting.saw}" in result.stdout
+
+
+def test_a_stuck_guest_outranks_a_foreign_freeze_and_is_told_once() -> None:
+    run = ended(State.STUCK, "no answer", FREEZE)
+    sightings = (Sighting("db3", Sight.OFF), Sighting("db2", Sight.FOREIGN), Sighting("db1", Sight.STUCK, run.id))
+    result = quiesce(Stub(runs=(run,), sightings=sightings), "recover", "--all")
+    assert result.exit_code == 3
+    assert [line.split(":")[0] for line in result.stderr.splitlines()] == ["STUCK db1", "FOREIGN db2"]
+    seen = [line.split()[1] for line in result.stdout.splitlines() if line.startswith("machine ")]
+    assert seen == ["machine=db1", "machine=db2", "machine=db3"]
 
 
 @pytest.mark.parametrize("words", [["--reason", "reset"], ["--force", "--reason", " "]])
