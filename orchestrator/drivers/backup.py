@@ -254,7 +254,7 @@ def _wait_until_closed(path: str, deadline: Deadline) -> None:
 
     qemu-img opens an image only when no QEMU holds the lock on it.
     """
-    while (ended := run(["qemu-img", "info", path], deadline)).status != 0:
+    while (ended := run(["qemu-img", "info", "-f", "qcow2", path], deadline)).status != 0:
         if deadline.passed:
             raise OutcomeUnknown(f"{path} is not closed: {ended.output}")
         deadline.clock.sleep(_LOOK)

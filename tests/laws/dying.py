@@ -1,6 +1,6 @@
 """How a process of the product ends in the middle, as the laws' tests let it."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -12,7 +12,7 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-def killed() -> None:
+def killed() -> NoReturn:
     raise Killed
 
 

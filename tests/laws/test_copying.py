@@ -21,17 +21,10 @@ from tests.fakes import faults
 from tests.fakes.agent import FakeAgent
 from tests.fakes.driver import CopyingMemoryDriver, Storage
 from tests.laws.conftest import World
+from tests.laws.dying import Killed, killed
 
 FREEZE, THAW = "guest-fsfreeze-freeze", "guest-fsfreeze-thaw"
 COPYING = (Action.COPY, Action.PUBLISH)
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-def killed() -> NoReturn:
-    raise Killed
 
 
 def fails(error: Exception) -> NoReturn:

@@ -29,6 +29,8 @@ class Case:
 
     #: Two machines at one point in time, one of them behind libvirt; else one, on its agent's socket.
     group: bool = False
+    #: The cut only begins a copy, as a backup does.
+    copies: bool = False
     #: What goes wrong beside the kills.
     trouble: Trouble | None = None
     #: The crossing at which the run is ended; None: it is let live.
@@ -89,13 +91,21 @@ class OneGroup(OneRun):
         return [replace(job, machines=("vm1", "vm2"), group=True) for job in super().draw_jobs()]
 
 
+class OneCopy(OneRun):
+    """A run whose cut only begins a copy."""
+
+    def draw_jobs(self) -> list[Job]:
+        return [replace(job, driver="simulated-copy") for job in super().draw_jobs()]
+
+
 def live(case: Case, *, traced: bool = False) -> Seen:
     """Let the case happen. It is the same each time."""
     chance = Random(1)  # noqa: S311 - it must be the same each time
     scheduler = Recording(chance, [] if traced else None)
     weather = ScriptedWeather(chance, case.trouble)
     weather.scheduler = scheduler
-    world = (OneGroup if case.group else OneRun)(chance, scheduler, weather)
+    kind = OneGroup if case.group else OneCopy if case.copies else OneRun
+    world = kind(chance, scheduler, weather)
     with of_the_simulation(scheduler), world.host.serving():
         try:
             run = begin(world, command_run)

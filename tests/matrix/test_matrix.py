@@ -46,12 +46,18 @@ def test_and_a_group_too() -> None:
     assert broken(islice(singles(Case(group=True)), 0, None, 3)) == []
 
 
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("many", [singles, with_faults, pairs])
+def test_and_a_copy_and_its_publication_too(many: Many) -> None:
+    assert broken(islice(many(Case(copies=True)), 0, None, 3 if many is singles else 3 * SAMPLE)) == []
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize("group", [False, True], ids=["alone", "group"])
+@pytest.mark.parametrize("case", [Case(), Case(group=True), Case(copies=True)], ids=["alone", "group", "copy"])
 @pytest.mark.parametrize("many", [singles, with_faults, pairs])
-def test_and_so_in_all_combinations(many: Many, group: bool) -> None:
-    assert broken(many(Case(group=group))) == []
+def test_and_so_in_all_combinations(many: Many, case: Case) -> None:
+    assert broken(many(case)) == []
 
 
 def test_a_run_in_which_nothing_goes_wrong_is_done() -> None:
