@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.clock import Clock
-from orchestrator.errors import CallError, ConfigError, NotFound, Rejected, RepositoryError, Untrusted
+from orchestrator.errors import CallError, ConfigError, JournalError, NotFound, Rejected, RepositoryError, Untrusted
 from orchestrator.examining import Examiner, Found, trust
 from orchestrator.model import (
     Action,
@@ -57,8 +57,20 @@ class Backups:
         self._journal, self._clock = journal, clock
 
     def check(self) -> tuple[Checked, ...]:
-        """Read everything in all repositories, and say what is wrong. One that cannot be read is a finding, too."""
-        return tuple(Checked(str(each.path), tuple(_findings(each))) for each in self._repositories)
+        """Read everything in all repositories, and say what is wrong. One that cannot be read is a finding, too.
+
+        What runs are making that the journal knows to be open is none; without a journal nobody can tell them apart.
+        """
+        before = self._open_runs()
+        found = [(each, list(_findings(each))) for each in self._repositories]
+        open_runs = before | self._open_runs()  # reading takes long: some have ended meanwhile, and some begun
+        return tuple(
+            Checked(
+                str(repository.path),
+                tuple(each for each in findings if each.flaw is not Flaw.LEFTOVER or each.run_id not in open_runs),
+            )
+            for repository, findings in found
+        )
 
     def restore(
         self,
@@ -92,18 +104,19 @@ class Backups:
         return Restored(found.backup, str(found.repository.path), disks, define, uuid)
 
     def verify(self, wanted: Wanted, verify: Verify, observer: Observer | None = None) -> Verified:
-        """Examine a backup, and write into the history of its run what was found.
+        """Examine a backup, and write into the history of its run what was found, if that can be written.
 
-        Raises NotFound and ConfigError, JournalError before the backup is read, CallError when it cannot be examined.
+        Raises NotFound and ConfigError, and CallError when it cannot be examined.
         """
         found = self.find(wanted)
         recorder = Recorder(found.backup.machine, self._clock, observer)
         recorder.intend(Action.EXAMINE, verify=verify)
-        not_journaled = self._record(found.backup.run_id, recorder)
+        self._record(found.backup.run_id, recorder)
         try:
-            return replace(self._examined(found, verify, recorder), not_journaled=not_journaled)
+            verified = self._examined(found, verify, recorder)
         finally:
-            self._record(found.backup.run_id, recorder)
+            not_journaled = self._record(found.backup.run_id, recorder)
+        return replace(verified, not_journaled=not_journaled)
 
     def examine(self, machine: str, run_id: str, verify: Verify) -> Mapping[str, Any]:
         """Examine what a run has just published, and return what its history shall say of it; see `ports.Examine`."""
@@ -111,6 +124,14 @@ class Backups:
         verified = self._examiner.examine(found, verify, self._uri(found.backup))
         trust(verified)
         return _figures(verified)
+
+    def _open_runs(self) -> frozenset[str]:
+        if self._journal is None:
+            return frozenset()
+        try:
+            return frozenset(run.id for run in self._journal().open_runs())
+        except JournalError:
+            return frozenset()
 
     def _examined(self, found: Found, verify: Verify, recorder: Recorder) -> Verified:
         """Examine a backup, and write down what was found."""
@@ -123,14 +144,15 @@ class Backups:
         return verified
 
     def _record(self, run_id: str, recorder: Recorder) -> str | None:
-        """Add the new steps to the history of a run, or say why it has none."""
+        """Add the new steps to the history of a run, or say why it does not have them."""
         if self._journal is None:
             return "no configuration was read, so there is no history to write to"
-        journal, steps = self._journal(), recorder.unjournaled()
+        steps = recorder.unjournaled()
         try:
+            journal = self._journal()
             journal.record(journal.run(run_id), steps)
-        except NotFound:
-            return f"the journal has no run {run_id}"
+        except (NotFound, JournalError) as error:
+            return str(error)
         recorder.journaled(steps)
         return None
 

@@ -13,8 +13,6 @@ from orchestrator.programs import Ended, run
 
 #: Seconds for one program. Nobody waits for longer than that to be told that a disk is lost.
 _LONGEST = 7 * 86400.0
-
-
 #: Seconds for a program to be ready, and between two looks.
 _START, _PAUSE = 60.0, 0.05
 #: Bytes of a tool's words that are kept: `xfs_repair` has some for each part of a large file system.

@@ -16,7 +16,7 @@ def manifest_of(folder: Path) -> Backup:
         backup = manifest.read(files.read(path, manifest.LARGEST))
     except OSError as error:
         raise RepositoryError(f"{path}: {error.strerror}") from error
-    except (RepositoryError, ValueError) as error:
+    except RepositoryError as error:
         raise RepositoryError(f"{path}: {error}") from error
     if (backup.machine, backup.run_id) != (folder.parent.name, folder.name):
         raise RepositoryError(f"{path}: it belongs to the run {backup.run_id} of {backup.machine}")
@@ -26,7 +26,7 @@ def manifest_of(folder: Path) -> Backup:
 def check(root: Path) -> Iterator[Finding]:
     """Everything that is wrong below a repository's folder. Raises OSError when a folder cannot be read."""
     for entry in sorted(root.iterdir()):
-        if is_name(entry.name) and entry.is_dir() and entry.name != LOST_AND_FOUND:
+        if is_name(entry.name) and entry.is_dir():
             yield from _Machine(root, entry).check()
         elif entry.name not in (MARK, LOST_AND_FOUND):
             yield Finding(Flaw.STRAY, entry.name, "is no machine's folder")

@@ -1,5 +1,6 @@
 """What a repository does to files: flush, sum, and read them, never through a symbolic link."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -47,11 +48,11 @@ def flush(path: Path) -> None:
 
 
 def read(path: Path, limit: int) -> bytes:
-    """The contents of a regular file of at most `limit` bytes. Raises OSError, ValueError when it is larger."""
+    """The contents of a regular file of at most `limit` bytes. Raises OSError, also when it is larger."""
     with os.fdopen(_open(path), "rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:
-        raise ValueError(f"larger than {limit} bytes")
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     return content
 
 

@@ -142,7 +142,8 @@ class FolderRepository:
     def _begin(self) -> None:
         """Make sure that this is a repository: mark an empty folder that has never been one, and remember it."""
         if not self._is_marked():
-            self.path.mkdir(exist_ok=True)
+            with suppress(FileExistsError):
+                files.make_folder(self.path)
             strangers = {entry.name for entry in self.path.iterdir()} - {LOST_AND_FOUND, MARK}
             if strangers and not self._is_marked():
                 raise RepositoryError(

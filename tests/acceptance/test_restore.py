@@ -102,6 +102,7 @@ def test_a_chain_comes_back_and_boots(product: Product, busy_domain: Guest, tmp_
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 def test_a_full_and_five_incremental_backups_each_come_back(product: Product, busy: Guest, tmp_path: Path) -> None:
     runs = back_up(product, busy, 6, tmp_path)
 

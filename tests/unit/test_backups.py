@@ -11,7 +11,15 @@ import pytest
 
 from orchestrator.backups import Backups
 from orchestrator.clock import SystemClock
-from orchestrator.errors import ConfigError, NotFound, Rejected, RepositoryAway, RepositoryError, Untrusted
+from orchestrator.errors import (
+    ConfigError,
+    JournalUnavailable,
+    NotFound,
+    Rejected,
+    RepositoryAway,
+    RepositoryError,
+    Untrusted,
+)
 from orchestrator.examining import Examiner
 from orchestrator.images import QemuImages
 from orchestrator.model import (
@@ -276,6 +284,16 @@ def test_all_repositories_are_checked_also_when_one_is_away(tmp_path: Path) -> N
     assert (second.repository, [each.flaw for each in second.findings]) == (str(here.path), [Flaw.STRAY])
 
 
+class AwayJournal(MemoryJournal):
+    """A journal that cannot be reached."""
+
+    def run(self, run_id: str) -> Run:
+        raise JournalUnavailable("the database is away")
+
+    def open_runs(self) -> tuple[Run, ...]:
+        raise JournalUnavailable("the database is away")
+
+
 def recorded(journal: MemoryJournal, run_id: str) -> list[tuple[Action, Outcome]]:
     return [(step.action, step.outcome) for step in journal.runs[run_id].steps]
 
@@ -327,9 +345,9 @@ def test_a_backup_whose_run_no_journal_knows_is_examined_all_the_same(
 ) -> None:
     publish_images(here, backup("run-9"))
 
-    assert over(here, journal=journal).verify(Wanted("run-9"), Verify.CHECKSUM).not_journaled == (
-        "the journal has no run run-9"
-    )
+    not_journaled = over(here, journal=journal).verify(Wanted("run-9"), Verify.CHECKSUM).not_journaled
+    assert not_journaled is not None
+    assert "run-9" in not_journaled
     assert over(here).verify(Wanted("run-9"), Verify.CHECKSUM).not_journaled == (
         "no configuration was read, so there is no history to write to"
     )
@@ -342,3 +360,25 @@ def test_a_run_examines_what_it_has_published(here: FolderRepository) -> None:
     (here.folder(saved) / "vda.qcow2").unlink()
     with pytest.raises(Untrusted, match="run-1 is not to be trusted"):
         over(here).examine("db1", "run-1", Verify.CHECKSUM)
+
+
+def test_a_journal_that_is_away_keeps_nobody_from_examining(here: FolderRepository) -> None:
+    publish_images(here, backup("run-1"))
+
+    verified = over(here, journal=AwayJournal(SystemClock())).verify(Wanted("run-1"), Verify.CHECKSUM)
+
+    assert (verified.problems, verified.not_journaled) == ((), "the database is away")
+    assert over(here, journal=AwayJournal(SystemClock())).check()[0].findings == ()
+
+
+def test_what_an_open_run_is_making_is_no_leftover(here: FolderRepository) -> None:
+    journal = MemoryJournal(SystemClock())
+    target = Target(Machine("db1", agent="/qga"), State.RUNNING)
+    journal.open_run(Run("run-2", None, Trigger.MANUAL, Owner("host", "boot", 1, 1), MORNING, (target,)))
+    for run in ("run-1", "run-2"):
+        here.stage("db1", run)
+
+    [report] = over(here, journal=journal).check()
+    assert [each.run_id for each in report.findings] == ["run-1"]
+    [report] = over(here).check()
+    assert [each.run_id for each in report.findings] == ["run-1", "run-2"]

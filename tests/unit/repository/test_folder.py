@@ -49,13 +49,13 @@ def test_qemu_reaches_what_is_staged_and_nobody_else_what_is_published(here: Fol
     before = os.umask(0o077)
     try:
         staged = here.stage("db1", "run-1")
-        modes = [stat.S_IMODE(path.stat().st_mode) for path in (staged, staged.parent)]
+        modes = [stat.S_IMODE(path.stat().st_mode) for path in (staged, staged.parent, here.path)]
         (staged / "vda.qcow2").write_bytes(b"data")
         published = here.folder(here.publish(backup()))
     finally:
         os.umask(before)
 
-    assert modes == [0o711, 0o711]
+    assert modes == [0o711, 0o711, 0o711]
     assert stat.S_IMODE(published.stat().st_mode) == 0o700
 
 
@@ -264,6 +264,9 @@ def test_a_repository_of_a_later_version_is_left_alone(here: FolderRepository) -
     (here.path / MARK).write_text('{"format": 2}\n')
 
     with pytest.raises(RepositoryError, match="of a version that this program does not know"):
+        here.stage("db1", "run-2")
+    (here.path / MARK).write_text("x" * 10_000)
+    with pytest.raises(RepositoryError, match="File too large"):
         here.stage("db1", "run-2")
 
 
