@@ -240,6 +240,12 @@ class Job:
     copy_limit: float = 86400.0
     #: How each backup is examined when it is published; None: not at all.
     verify: Verify | None = None
+    #: A program on this host, with its arguments, that must succeed before anything else is done; empty: none.
+    before: tuple[str, ...] = ()
+    #: A program on this host, with its arguments, that is run when all is over, however it ended; empty: none.
+    after: tuple[str, ...] = ()
+    #: Seconds that each of the two may take.
+    hook_timeout: float = 600.0
     #: What is kept; None keeps everything.
     retention: Retention | None = None
     #: The driver's own options.
@@ -248,7 +254,9 @@ class Job:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Job":
         """The job that `dataclasses.asdict` described."""
-        tuples = {key: tuple(document.get(key, ())) for key in ("machines", "mountpoints", "blackout")}
+        tuples = {
+            key: tuple(document.get(key, ())) for key in ("machines", "mountpoints", "blackout", "before", "after")
+        }
         enums = {
             "quiesce": Quiesce(document["quiesce"]),
             "pre_flush": PreFlush(document["pre_flush"]),

@@ -288,6 +288,8 @@ def worst_consistency(consistencies: Sequence[Consistency]) -> Consistency:
 def exit_code(run: Run) -> int:
     """The exit code that tells a script how a run ended: see the table in the README."""
     match run.state:
+        case State.DONE if any(step.action is Action.HOOK and step.error for step in run.steps):
+            return 1
         case State.DONE:
             wanted = run.job is None or run.job.quiesce is Quiesce.OFF
             return 0 if wanted or run.consistency in {Consistency.APPLICATION, Consistency.FILESYSTEM} else 4

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.clock import Deadline
+from orchestrator.clock import Deadline, Stop
 from orchestrator.errors import OutcomeUnknown, Rejected
 
 #: Bytes of output that are kept: the last ones, because a program's last words say why it failed.
@@ -35,12 +35,14 @@ def run(
     deadline: Deadline,
     environment: Mapping[str, str] | None = None,
     keep: int = OUTPUT_LIMIT,
+    stop: Stop | None = None,
 ) -> Ended:
     """Run a program, without a shell and without input, until it ends.
 
     It is given `environment`, or ours; the last `keep` bytes of its output are kept. It has a session of its own, and
-    when `deadline` passes all of its process group is killed. Who only waits for the end of the output would wait for
-    every child that inherited it; this waits for the program itself (pidfd_open(2), Linux 5.3).
+    when `deadline` passes, or `stop` is requested, all of its process group is killed. Who only waits for the end of
+    the output would wait for every child that inherited it; this waits for the program itself (pidfd_open(2), Linux
+    5.3).
 
     Raises Rejected when it cannot be started, OutcomeUnknown when it was killed.
     """
@@ -57,29 +59,37 @@ def run(
         raise Rejected(f"{arguments[0]} cannot be run: {error}") from error
     assert process.stdout is not None
     end = os.pidfd_open(process.pid)
+    stopped = os.eventfd(0, os.EFD_CLOEXEC)
     try:
-        output = _follow(end, process.stdout.fileno(), deadline, keep)
+        with (stop or Stop()).calling(lambda: os.eventfd_write(stopped, 1)):
+            output = _follow(end, process.stdout.fileno(), stopped, deadline, keep)
         if _wait(end, 0):
             return Ended(process.wait(), _text(output))
-        raise OutcomeUnknown(f"{arguments[0]} did not end in time and was killed{_quoted(output)}")
+        why = "did not end in time" if deadline.passed else "was not waited for any longer"
+        raise OutcomeUnknown(f"{arguments[0]} {why} and was killed{_quoted(output)}")
     finally:
         if process.returncode is None:
             _kill_group(process, end)
         os.close(end)
+        os.close(stopped)
         process.stdout.close()  # not before: a program that still writes would be ended by that
 
 
-def _follow(end: int, pipe: int, deadline: Deadline, keep: int) -> bytes:
-    """Read until the program has ended or `deadline` has passed; return the last `keep` bytes of what it wrote."""
+def _follow(end: int, pipe: int, stopped: int, deadline: Deadline, keep: int) -> bytes:
+    """Read until the program has ended, `deadline` has passed, or `stopped` can be read.
+
+    Returns the last `keep` bytes of what it wrote.
+    """
     os.set_blocking(pipe, False)
     waiting = select.poll()
     waiting.register(end, select.POLLIN)
     waiting.register(pipe, select.POLLIN)
+    waiting.register(stopped, select.POLLIN)
     output = b""
     over = False
     while not over:
         ready = [source for source, _ in waiting.poll(math.ceil(deadline.remaining() * 1000))]
-        over = end in ready or deadline.passed
+        over = end in ready or stopped in ready or deadline.passed
         with contextlib.suppress(BlockingIOError):
             chunk = os.read(pipe, _READ_SIZE)
             output = (output + chunk)[-keep:]

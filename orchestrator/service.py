@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
+from orchestrator import host_hooks
 from orchestrator.checkup import look
 from orchestrator.clock import Clock, Deadline, Stop, Task
 from orchestrator.errors import (
@@ -126,22 +127,48 @@ class Service:
                 task.join()
 
     def _run(self, run: Run, spec: Job, observer: Observer | None, stop: Stop) -> Run:
-        with in_hand.taking(run.id), ExitStack() as stack:
+        with ExitStack() as stack:
             # A driver that does not fit the machine is the user's mistake, so it is found before the run exists.
             lanes = [self._lane(run, spec, target, observer, stack) for target in run.targets]
-            run = self._journal.open_run(run)
-            lanes = [lane for lane in lanes if run.target(lane.machine).state in OPEN]
-            try:
-                self._pruning(observer, stop).give_way([lane.machine for lane in lanes])
-                with suppress(Superseded):  # Another process has settled some of it, and the journal says how.
-                    self._transact(run, spec, lanes, stop)
-                ended = after_thaw(Deadline.after(self._clock, _JOURNAL))(self._journal.run, run.id)
-                return let_go(self._journal, ended, self._owner)
-            except JournalError as error:
-                stuck = [lane.machine for lane in lanes if freeze_may_hold(lane.recorder.steps)]
-                if not stuck or isinstance(error, StuckUnjournaled):
-                    raise
-                raise StuckUnjournaled(f"{error}; {', '.join(stuck)} may still be frozen") from error
+            with in_hand.taking(run.id):
+                run, lanes = self._carry_out(run, spec, lanes, observer, stop)
+            if not spec.after:  # Nobody waits for it: if the run is stuck, it is thawed meanwhile.
+                return run
+            tasks = [partial(self._after, run, spec, lane, observer, stop) for lane in lanes]
+            results([Task(self._clock, f"after {run.id}", task) for task in tasks])
+            return self._journal.run(run.id)
+
+    def _carry_out(
+        self, run: Run, spec: Job, lanes: Sequence[Lane], observer: Observer | None, stop: Stop
+    ) -> tuple[Run, Sequence[Lane]]:
+        """The run as it ended, and those of its lanes that were not turned away."""
+        run = self._journal.open_run(run)
+        lanes = [lane for lane in lanes if run.target(lane.machine).state in OPEN]
+        try:
+            self._pruning(observer, stop).give_way([lane.machine for lane in lanes])
+            with suppress(Superseded):  # Another process has settled some of it, and the journal says how.
+                self._transact(run, spec, lanes, stop)
+            ended = after_thaw(Deadline.after(self._clock, _JOURNAL))(self._journal.run, run.id)
+            return let_go(self._journal, ended, self._owner), lanes
+        except JournalError as error:
+            stuck = [lane.machine for lane in lanes if freeze_may_hold(lane.recorder.steps)]
+            if not stuck or isinstance(error, StuckUnjournaled):
+                raise
+            raise StuckUnjournaled(f"{error}; {', '.join(stuck)} may still be frozen") from error
+
+    def _after(self, run: Run, job: Job, lane: Lane, observer: Observer | None, stop: Stop) -> None:
+        """Run the job's program for when all is over; how it ended is a step of the run, which has ended already."""
+        lane.agent.reset()  # Its socket serves one client, which the program may want to be.
+        recorder = Recorder(lane.machine, self._clock, observer)
+        recorder.intend(Action.HOOK, hook=host_hooks.AFTER)
+        intent = recorder.unjournaled()
+        self._journal.record(run, intent)
+        recorder.journaled(intent)
+        told = host_hooks.about(run, job, run.target(lane.machine), lane.driver, self._clock)
+        with suppress(CallError):
+            deadline = Deadline.after(self._clock, job.hook_timeout)
+            host_hooks.carry_out(host_hooks.AFTER, job.after, told, recorder, deadline, stop)
+        after_thaw(Deadline.after(self._clock, _JOURNAL))(self._journal.record, run, recorder.unjournaled())
 
     def prune(
         self,

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import partial
 
-from orchestrator import hooks
+from orchestrator import hooks, host_hooks
 from orchestrator.clock import Clock, Deadline, Stop
 from orchestrator.copying import copy_and_publish
 from orchestrator.errors import (
@@ -90,6 +90,7 @@ class Transaction:
             self._guard.prepare()  # It comes up while all that is before the freeze is done.
         try:
             self._each(self._check)  # A machine that somebody else holds is not touched.
+            self._each(self._before)  # The job's own program may say no.
             self._each(self._prepare)  # Everything slow comes before the freeze,
             self._each(self._flush)  # the dirty pages too.
             self._each(self._look_again)  # All that took its time.
@@ -135,6 +136,16 @@ class Transaction:
             if target is not None and run.id != self._run.id:
                 return busy(run, target)
         return None
+
+    def _before(self, lane: Lane) -> None:
+        if not self._job.before:
+            return
+        lane.agent.reset()  # Its socket serves one client, which the program may want to be.
+        lane.recorder.intend(Action.HOOK, hook=host_hooks.BEFORE)
+        self._record(lane)
+        told = host_hooks.about(self._run, self._job, lane.target, lane.driver, self._clock)
+        deadline = Deadline.after(self._clock, self._job.hook_timeout)
+        host_hooks.carry_out(host_hooks.BEFORE, self._job.before, told, lane.recorder, deadline, self._stop)
 
     def _prepare(self, lane: Lane) -> None:
         deadline = Deadline.after(self._clock, _PREPARE)

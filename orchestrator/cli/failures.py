@@ -35,6 +35,15 @@ def shortfalls(run: Run) -> Iterator[str]:
     for target in sorted(run.targets, key=lambda target: target.state is not State.STUCK):
         if target.state is not State.DONE or target.error:
             yield _line(run, target)
+    yield from _failed_hooks(run)
+
+
+def _failed_hooks(run: Run) -> Iterator[str]:
+    """A line for each program of the job's that failed after all was well."""
+    for step in run.steps:
+        if step.action is Action.HOOK and step.error and run.target(step.machine).state is State.DONE:
+            machine, what = escape(step.machine), escape(step.error, 2000).rstrip(".")
+            yield f"HOOK FAILED {machine}: {what}. What the run made is there. Next: do by hand what it should do."
 
 
 def alarms(runs: Iterable[Run]) -> Iterator[str]:

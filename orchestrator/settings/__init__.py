@@ -157,6 +157,6 @@ def _machine(name: str, table: MachineTable, tables: Document) -> Machine:
 def _job(name: str, table: JobTable) -> Job:
     fields = {key: getattr(table, key) for key in JobTable.model_fields}
     machines = dict.fromkeys(machine for names in table.machines for machine in names)
-    tuples = {key: tuple(getattr(table, key)) for key in ("mountpoints", "blackout")}
+    tuples = {key: tuple(getattr(table, key)) for key in ("mountpoints", "blackout", "before", "after")}
     retention = None if table.retention is None else Retention(**table.retention.model_dump())
     return Job(**{**fields, **tuples, "name": name, "machines": tuple(machines), "retention": retention})

@@ -181,7 +181,14 @@ def _count(number: int) -> int:
     return number
 
 
+def _program(words: list[str]) -> list[str]:
+    if not words or any(not word or "\0" in word for word in words):
+        raise ValueError('must be a program and its arguments, such as ["/usr/local/bin/send", "offsite"]')
+    return words
+
+
 Name = Annotated[str, AfterValidator(_name)]
+Program = Annotated[list[str], AfterValidator(_program)]
 Count = Annotated[int, AfterValidator(_count)]
 Socket = Annotated[str, AfterValidator(_socket)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_machines)]
@@ -244,8 +251,6 @@ class RetentionTable(Table):
 class JobTable(Table):
     """`[jobs.NAME]`"""
 
-    not_yet = frozenset({"before", "after"})
-
     machines: Annotated[list[Names], Field(min_length=1)]
     driver: Annotated[str, AfterValidator(_driver)]
     schedule: Annotated[str, AfterValidator(_schedule)] | None = None
@@ -269,6 +274,9 @@ class JobTable(Table):
     rate: Annotated[int, BeforeValidator(_rate)] | None = None
     copy_limit: Annotated[float, BeforeValidator(_duration("1s", "366d"))] = Job.copy_limit
     verify: Annotated[Verify, Field(strict=False)] | None = None
+    before: Program = []
+    after: Program = []
+    hook_timeout: Annotated[float, BeforeValidator(_duration("1s", "7d"))] = Job.hook_timeout
     retention: RetentionTable | None = None
     options: Annotated[dict[str, Any], AfterValidator(_json)] = {}
 

@@ -185,6 +185,9 @@ def test_the_configuration_is_named_by_the_environment_or_is_the_system_s(monkey
                     "rate": None,
                     "copy_limit": 86400.0,
                     "verify": None,
+                    "before": [],
+                    "after": [],
+                    "hook_timeout": 600.0,
                     "retention": None,
                     "options": {},
                 }
@@ -235,7 +238,7 @@ def test_json_is_one_document_with_these_fields_in_this_order(arguments: list[st
                 'job name=nightly machines=db1 driver=external-snapshot schedule="0 2 * * *" jitter=0.0'
                 " catch_up=once quiesce=required"
                 " group=false freeze_timeout=30.0 hold_limit=5.0 thaw_timeout=60.0 pre_flush=off"
-                " full_every=604800.0 copy_limit=86400.0"
+                " full_every=604800.0 copy_limit=86400.0 hook_timeout=600.0"
             ],
         ),
         (["serve"], []),
