@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from itertools import groupby
+from zoneinfo import ZoneInfo
 
 from orchestrator.clock import Clock, Deadline, Stop
 from orchestrator.copying import figures_of
@@ -53,7 +54,8 @@ class Pruning:
             looked += [Pruned(snapshot, Fate.DUE, (LET_GO,)) for snapshot in snapshots if snapshot.let_go_at]
             points = [_point(snapshot) for snapshot in whole.values()]
             others = self._others(job, snapshots)
-            decisions = decide(points, job.retention, self._clock.now(), others=others)
+            zone = ZoneInfo(job.timezone) if job.timezone is not None else None
+            decisions = decide(points, job.retention, self._clock.now(), zone, others)
             looked += [_pruned(whole[decision.point.run_id], decision) for decision in decisions]
         return tuple(looked)
 

@@ -54,7 +54,7 @@ def decide(
     others: Sequence[Point] = (),
 ) -> tuple[Decision, ...]:
     """A decision on each of the points, oldest first. Hours, days, weeks, months and years are those of `zone`; None
-    is the host's, in which jobs are scheduled.
+    is the host's.
 
     The newest good point is kept whatever the rules say, and so is everything that a kept point stands on, or one of
     `others`, which no rule here is about.

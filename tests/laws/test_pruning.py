@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -155,6 +156,13 @@ def test_a_wish_to_stop_ends_it_between_two(world: World, runs: list[Run]) -> No
     assert list(fates(pruned).values()) == [Fate.FAILED, Fate.DUE, Fate.KEPT]
     again = world.service(retention=LAST).prune("nightly")
     assert list(fates(again).values()) == [Fate.REMOVED, Fate.REMOVED, Fate.KEPT]
+
+
+def test_days_are_those_of_the_job_s_time_zone(world: World, runs: list[Run]) -> None:
+    for zone in ("Pacific/Kiritimati", "Pacific/Niue"):  # never the same day
+        pruned = world.service(retention=Retention(keep_daily=1), timezone=zone).prune(dry_run=True)
+        day = pruned[-1].snapshot.created_at.astimezone(ZoneInfo(zone)).date()
+        assert pruned[-1].reasons == (f"daily {day}", "last good")
 
 
 def test_machines_are_pruned_each_for_itself(world: World) -> None:
