@@ -139,8 +139,8 @@ class Service:
             return self._journal.run(run.id)
 
     def _carry_out(
-        self, run: Run, spec: Job, lanes: Sequence[Lane], observer: Observer | None, stop: Stop
-    ) -> tuple[Run, Sequence[Lane]]:
+        self, run: Run, spec: Job, lanes: list[Lane], observer: Observer | None, stop: Stop
+    ) -> tuple[Run, list[Lane]]:
         """The run as it ended, and those of its lanes that were not turned away."""
         run = self._journal.open_run(run)
         lanes = [lane for lane in lanes if run.target(lane.machine).state in OPEN]
