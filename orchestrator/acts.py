@@ -66,3 +66,27 @@ class PowerRequest:
     mode: PowerMode = PowerMode.DEFAULT
     #: Of a suspension.
     target: SuspendTarget = SuspendTarget.MEM
+
+
+#: The channel by which libvirt talks to an agent itself; one of any other name it leaves alone.
+LIBVIRT_S_CHANNEL = "org.qemu.guest_agent.0"
+
+
+class Scope(StrEnum):
+    """Where a channel is, or is to be."""
+
+    LIVE = "live"  # in the machine as it runs now
+    CONFIG = "config"  # in its definition, from the next start on
+
+
+@dataclass(frozen=True)
+class AgentChannel:
+    """A virtio channel of a domain, by which an agent may be reached."""
+
+    name: str
+    #: Where it is.
+    scopes: tuple[Scope, ...]
+    #: Whether something in the guest has opened it; None while the machine is off.
+    connected: bool | None
+    #: The unix socket on the host; None until libvirt has chosen one.
+    path: str | None

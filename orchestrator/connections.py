@@ -9,7 +9,7 @@ from orchestrator.ports import Driver, DriverContext, Hypervisor, Repository
 
 if TYPE_CHECKING:
     from orchestrator.agent.guest import GuestAgent
-    from orchestrator.bench.seams import PowerSwitch
+    from orchestrator.bench.seams import Channels, PowerSwitch
 
 
 class RealConnections:
@@ -48,6 +48,14 @@ class RealConnections:
 
             return BareMachine(machine.qmp)
         return None
+
+    def channels(self, machine: Machine) -> "Channels | None":
+        if machine.hypervisor is None:
+            return None
+        from orchestrator.hypervisor.libvirt_channels import LibvirtChannels
+
+        uri, domain = _domain(machine)
+        return LibvirtChannels(uri, domain, self._clock)
 
     def power(self, machine: Machine) -> "PowerSwitch | None":
         if machine.hypervisor is not None:

@@ -30,6 +30,7 @@ class Asking:
         Raises NotFound, MachineBusy, CallError and JournalError.
         """
         spec = self._entries.machine(machine)
+        self._entries.check_agent_is_free(spec)
         with closing(self._connections.agent(spec)) as agent:
             deadline = Deadline.after(self._clock, _ANSWER)
             what = {"question": question}

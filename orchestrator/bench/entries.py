@@ -56,10 +56,8 @@ class Entries:
     def asked(self, machine: Machine, what: Figures, question: Callable[[], T]) -> tuple[str, T]:
         """Put a question that changes nothing; return the id of the run that tells of it, and the answer.
 
-        Raises MachineBusy while a living run works on the machine: its agent is left alone then, because a question
-        in its way could hold up a thaw. A stuck machine may be asked. Otherwise raises what `question` does.
+        Raises what `question` does, and JournalError.
         """
-        self._check_not_in_hand(machine)
         recorder = Recorder(machine.name, self.clock)
         run = self._new_run(machine)
         try:
@@ -121,7 +119,11 @@ class Entries:
             if figures["freeze_status"] is FreezeStatus.FROZEN:
                 raise FrozenByOther("the guest's file systems are frozen, and not by a run of this journal")
 
-    def _check_not_in_hand(self, machine: Machine) -> None:
+    def check_agent_is_free(self, machine: Machine) -> None:
+        """Raise MachineBusy while a living run works on the machine: a question to its agent could hold up a thaw.
+
+        The agent of a stuck machine may be asked.
+        """
         for run in self._journal.open_runs():
             working = {target.machine.name for target in run.targets if target.state in {State.PENDING, State.RUNNING}}
             given_up = run.id not in in_hand and (run.owner == self._owner or self._is_gone(run.owner))

@@ -1,10 +1,10 @@
 """What the bench needs of a machine beside `ports`."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from orchestrator.acts import PowerAct, PowerRequest, Question
+from orchestrator.acts import AgentChannel, PowerAct, PowerRequest, Question, Scope
 from orchestrator.clock import Deadline
 from orchestrator.model import Machine
 from orchestrator.ports import Agent
@@ -46,6 +46,30 @@ class PowerSwitch(Protocol):
         ...
 
 
+class Channels(Protocol):
+    """The agent's channels of one machine."""
+
+    def scopes(self, deadline: Deadline) -> tuple[Scope, ...]:
+        """Where the machine can have channels now."""
+        ...
+
+    def list(self, deadline: Deadline) -> tuple[AgentChannel, ...]:
+        """All its named channels, by name."""
+        ...
+
+    def add(self, name: str, path: str | None, scopes: Collection[Scope], deadline: Deadline) -> tuple[Scope, ...]:
+        """Add a channel where it is missing, and return where that was."""
+        ...
+
+    def remove(self, name: str, scopes: Collection[Scope], deadline: Deadline) -> tuple[Scope, ...]:
+        """Remove a channel where it is, and return where that was."""
+        ...
+
+    def close(self) -> None:
+        """Drop the connection. Never raises."""
+        ...
+
+
 class Connections(Protocol):
     """Makes the ways to a machine. Nothing connects before it is used."""
 
@@ -55,4 +79,8 @@ class Connections(Protocol):
 
     def power(self, machine: Machine) -> PowerSwitch | None:
         """The machine's power, or None when it has neither a libvirt domain nor a QMP socket."""
+        ...
+
+    def channels(self, machine: Machine) -> Channels | None:
+        """The machine's channels, or None when libvirt does not have it."""
         ...

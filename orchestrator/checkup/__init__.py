@@ -32,7 +32,7 @@ _ELSEWHERE = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "9p"
 INSTALL = (
     "in the guest: Debian, Ubuntu: apt-get install qemu-guest-agent; RHEL, Fedora: dnf install qemu-guest-agent; "
     "SUSE: zypper install qemu-guest-agent; Windows: virtio-win-guest-tools.exe of the virtio-win CD. "
-    "On the host the machine needs the channel org.qemu.guest_agent.0"
+    "On the host the machine needs the channel org.qemu.guest_agent.0: `quiesce channel add`"
 )
 
 

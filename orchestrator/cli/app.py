@@ -10,6 +10,7 @@ import typer
 from orchestrator import policy
 from orchestrator.cli import backups, failures
 from orchestrator.cli.agent import make_agent
+from orchestrator.cli.channel import make_channel
 from orchestrator.cli.nagios import Status, judge, line
 from orchestrator.cli.power import make_power
 from orchestrator.cli.report import report, vacuum
@@ -59,6 +60,7 @@ def make_app(wire: Wire) -> typer.Typer:
     app.add_typer(repositories, name="repo")
     app.add_typer(make_agent(), name="agent")
     app.add_typer(make_power(), name="power")
+    app.add_typer(make_channel(), name="channel")
     return app
 
 

@@ -1,10 +1,10 @@
 """What the command line needs from the rest of the product. `main` hands it in; nothing here knows adapters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.acts import Answer, PowerRequest, Question
+from orchestrator.acts import Answer, PowerRequest, Question, Scope
 from orchestrator.answers import Report
 from orchestrator.clock import Bell, Stop
 from orchestrator.model import (
@@ -120,8 +120,23 @@ class Powering(Protocol):
     ) -> Run: ...
 
 
+class Channelling(Protocol):
+    """A machine's channels, as `orchestrator.bench.channels.Channelling` documents them."""
+
+    def show(self, machine: str) -> Answer: ...
+
+    def add(
+        self, machine: str, name: str, path: str | None, scopes: Collection[Scope], observer: Observer | None = None
+    ) -> Run: ...
+
+    def remove(self, machine: str, name: str, scopes: Collection[Scope], observer: Observer | None = None) -> Run: ...
+
+
 class Bench(Protocol):
     """What an operator does to one machine by hand."""
+
+    @property
+    def channelling(self) -> Channelling: ...
 
     @property
     def powering(self) -> Powering: ...

@@ -11,7 +11,7 @@ import pytest
 from orchestrator import owner
 from orchestrator.agent.guest import GuestAgent
 from orchestrator.agent.unix import unix_channel
-from orchestrator.bench.seams import PowerSwitch
+from orchestrator.bench.seams import Channels, PowerSwitch
 from orchestrator.clock import SystemClock
 from orchestrator.journal import SqlJournal
 from orchestrator.model import Consistency, Job, Machine, Owner, Run, State
@@ -32,6 +32,7 @@ class World:
         self.storages: dict[str, Storage] = {}
         self.machines: dict[str, Machine] = {}
         self.hypervisors: dict[str, Hypervisor] = {}
+        self.channel_lists: dict[str, Channels] = {}
         self.switches: dict[str, PowerSwitch] = {}
         #: The second agents of guests that have one; each has a belief of its own about the same file systems.
         self.second: dict[str, FakeAgent] = {}
@@ -84,6 +85,9 @@ class World:
 
     def hypervisor(self, machine: Machine) -> Hypervisor | None:
         return self.hypervisors.get(machine.name)
+
+    def channels(self, machine: Machine) -> Channels | None:
+        return self.channel_lists.get(machine.name)
 
     def power(self, machine: Machine) -> PowerSwitch | None:
         return self.switches.get(machine.name)

@@ -1,6 +1,6 @@
 """The rest of the product, as the command line's tests see it: it answers what it was given."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from typer.testing import CliRunner, Result
 
-from orchestrator.acts import Answer, PowerRequest, Question
+from orchestrator.acts import Answer, PowerRequest, Question, Scope
 from orchestrator.answers import Frozen, LastGood, Report, Unquiesced
 from orchestrator.cli import make_app
 from orchestrator.clock import Bell, Stop
@@ -129,6 +129,10 @@ class Stub:
     @property
     def asking(self) -> "Stub":
         return self
+
+    @property
+    def channelling(self) -> "Channels":
+        return Channels(self)
 
     @property
     def powering(self) -> "Stub":
@@ -268,6 +272,27 @@ class StubBackups:
     def verify(self, wanted: Wanted, verify: Verify, observer: Observer | None = None) -> Verified:
         self._stub.asked.append((wanted, verify))
         return self._stub.verified
+
+
+@dataclass
+class Channels:
+    """The stub's channels, which have a `show` of their own."""
+
+    stub: Stub
+
+    def show(self, machine: str) -> Answer:
+        self.stub.asked.append(("show", machine))
+        return Answer(machine, "channel", DONE.id, self.stub.value)
+
+    def add(
+        self, machine: str, name: str, path: str | None, scopes: Collection[Scope], observer: Observer | None = None
+    ) -> Run:
+        self.stub.asked.append(("add", machine, name, path, scopes))
+        return self.stub.runs[0]
+
+    def remove(self, machine: str, name: str, scopes: Collection[Scope], observer: Observer | None = None) -> Run:
+        self.stub.asked.append(("remove", machine, name, scopes))
+        return self.stub.runs[0]
 
 
 def quiesce(stub: Stub, *arguments: str) -> Result:

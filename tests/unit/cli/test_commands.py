@@ -65,6 +65,8 @@ STEP = {
         (["recover"], ()),
         (["agent", "db1", "users"], ("db1", "users")),
         (["agent", "db1", "trim"], ("db1",)),
+        (["channel", "show", "db1"], ("show", "db1")),
+        (["channel", "remove", "db1", "--live"], ("remove", "db1", "org.qemu.guest_agent.0", ("live",))),
         (["power", "shutdown", "db1"], ("db1", PowerRequest(PowerAct.SHUTDOWN), 60.0)),
         (["power", "reboot", "db1", "--mode", "acpi"], ("db1", PowerRequest(PowerAct.REBOOT, PowerMode.ACPI), 60.0)),
         (["power", "wakeup", "db1", "--wait", "5s"], ("db1", PowerRequest(PowerAct.WAKEUP), 5.0)),
