@@ -11,13 +11,11 @@ import pytest
 from tests.acceptance.gate import Gate
 from tests.acceptance.product import Product, outcomes
 from tests.fakes.relay import Relay
-from tests.lab import PATIENCE, BareGuest, Guest, LibvirtGuest, wait_for
+from tests.lab import PATIENCE, BareGuest, Guest, LibvirtGuest, libvirtd, wait_for
 from tests.lab.sharing import FreshBareGuest
 
 pytest_plugins = ["tests.lab.fixtures"]
 pytestmark = pytest.mark.real
-
-LIBVIRT = Path("/run/libvirt/libvirt-sock")
 
 
 def test_a_cut_that_hangs_is_killed_with_its_children(product: Product, guest: Guest, tmp_path: Path) -> None:
@@ -136,7 +134,7 @@ def test_libvirt_is_away_in_the_window(
     product.machine("vm", libvirt_guest)
     product.table("hypervisors.local", uri=f"qemu+unix:///system?socket={path}")
     product.job("vm", cut=gate.cut, thaw_timeout="60s")
-    with Relay(path, LIBVIRT) as relay:
+    with Relay(path, libvirtd.SOCKET) as relay:
         running = product.start("run", "job")
         gate.wait_entered()
         path.rename(away)

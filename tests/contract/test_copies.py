@@ -16,7 +16,7 @@ from orchestrator.model import Disk, DiskCopy
 from orchestrator.ports import CopyingHypervisor, Hypervisor
 from tests.fakes.copies import CopyingMachine
 from tests.fakes.relay import Relay
-from tests.lab import BareGuest, Guest, wait_for
+from tests.lab import BareGuest, Guest, libvirtd, wait_for
 from tests.lab import Disk as LabDisk
 from tests.lab.base import Spec
 from tests.lab.kernel import run_tool
@@ -25,7 +25,6 @@ from tests.lab.sharing import FreshBareGuest
 
 pytest_plugins = ["tests.lab.fixtures"]
 
-LIBVIRT_SOCKET = Path("/run/libvirt/libvirt-sock")
 #: More than the file system's own records of a write.
 MUCH = 2 << 20
 
@@ -123,7 +122,7 @@ def real(request: pytest.FixtureRequest, form: str, folder: Path) -> Iterator[Re
     if guest.qmp_socket is not None:
         target, hypervisor = guest.qmp_socket, BareMachine(str(socket))
     else:
-        target = LIBVIRT_SOCKET
+        target = libvirtd.SOCKET
         hypervisor = LibvirtDomain(f"qemu+unix:///system?socket={socket}", guest.name, SystemClock())
     with Relay(socket, target) as relay:
         subject = Real(guest, hypervisor, relay)

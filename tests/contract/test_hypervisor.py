@@ -14,13 +14,11 @@ from orchestrator.hypervisor.qmp import BareMachine
 from orchestrator.model import Disk, Overlay, Power
 from orchestrator.ports import Hypervisor
 from tests.fakes.relay import Relay
-from tests.lab import Guest
+from tests.lab import Guest, libvirtd
 from tests.lab.kernel import run_tool
 
 pytest_plugins = ["tests.lab.fixtures"]
 pytestmark = pytest.mark.real
-
-LIBVIRT_SOCKET = Path("/run/libvirt/libvirt-sock")
 
 
 @dataclass
@@ -68,7 +66,7 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]
     if guest.qmp_socket is not None:
         target, hypervisor = guest.qmp_socket, BareMachine(str(path))
     else:
-        target = LIBVIRT_SOCKET
+        target = libvirtd.SOCKET
         hypervisor = LibvirtDomain(f"qemu+unix:///system?socket={path}", guest.name, SystemClock())
     with Relay(path, target) as relay:
         yield Subject(guest, relay, hypervisor)

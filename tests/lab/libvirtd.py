@@ -20,6 +20,7 @@ from tests.lab.places import CHECKOUT, alive, identity
 from tests.lab.waiting import LabError, wait_for
 
 URI = "qemu:///system"
+SOCKET = Path("/run/libvirt/libvirt-sock")
 # Not in the cache: there is one libvirtd per host, whatever checkout the tests run from.
 STATE = Path("/run/quiesce-lab")
 KVM = Path("/dev/kvm")
