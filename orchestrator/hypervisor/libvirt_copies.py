@@ -62,9 +62,14 @@ class LibvirtCopies:
         return self._call(f"what changed since {checkpoint}", look, deadline)
 
     def open(self, checkpoint: str, since: str | None, copies: Sequence[DiskCopy], deadline: Deadline) -> None:
-        """Describe `since` to libvirt. It opens the files in the cut, and has no call to do that beforehand."""
+        """Describe `since` to libvirt. It opens the files in the cut, and has no call to do that beforehand.
+
+        Raises Rejected when another client's job runs on the domain: the cut would wait for its end.
+        """
 
         def describe(domain: libvirt.virDomain) -> None:
+            if _has_job(domain):
+                raise Rejected("another job of libvirt's runs on the domain; see `virsh domjobinfo`")
             with suppress(libvirt.libvirtError):  # how an earlier job ended must not be taken for how ours did
                 domain.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
             if since is not None:
@@ -158,9 +163,13 @@ class LibvirtCopies:
 
 def is_busy(domain: libvirt.virDomain) -> bool:
     """Whether libvirt works on a running domain: a job of several steps, or one command that QEMU has not answered."""
-    job, *_ = domain.jobInfo()
     control, *_ = domain.controlInfo()
-    return bool(job != libvirt.VIR_DOMAIN_JOB_NONE or control != libvirt.VIR_DOMAIN_CONTROL_OK)
+    return _has_job(domain) or bool(control != libvirt.VIR_DOMAIN_CONTROL_OK)
+
+
+def _has_job(domain: libvirt.virDomain) -> bool:
+    job, *_ = domain.jobInfo()
+    return bool(job != libvirt.VIR_DOMAIN_JOB_NONE)
 
 
 def _copies_to(domain: libvirt.virDomain, copies: Sequence[DiskCopy]) -> bool:

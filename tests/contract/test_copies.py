@@ -269,6 +269,20 @@ def test_a_rate_holds_from_the_beginning(bare: Real) -> None:
     bare.copies.end(copies, soon())
 
 
+@pytest.mark.real
+def test_a_job_of_somebody_elses_is_told_before_the_freeze(libvirt: Real) -> None:
+    backup, name = libvirt.guest.work / "others.xml", libvirt.guest.name
+    socket = libvirt.guest.work / "nbd"
+    backup.write_text(f"<domainbackup mode='pull'><server transport='unix' socket='{socket}'/></domainbackup>")
+    virsh("backup-begin", name, str(backup))
+    try:
+        with pytest.raises(Rejected, match="another job of libvirt's runs on the domain"):
+            libvirt.copies.open("quiesce-o1", None, libvirt.files("quiesce-o1"), soon())
+    finally:
+        virsh("domjobabort", name)
+    wait_for(lambda: "None" in virsh("domjobinfo", name), 30, "the end of the other job")
+
+
 @pytest.fixture
 def little_space(tmp_path: Path) -> Iterator[Path]:
     """A folder on a file system of 2 MiB."""
