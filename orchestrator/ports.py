@@ -255,7 +255,10 @@ class Merges(Protocol):
     """Merging overlays of a running machine, each into the file directly below it."""
 
     def chains(self, deadline: Deadline) -> Mapping[str, tuple[str, ...]]:
-        """For each writable disk, by its name, the files that it stands on now: the top first."""
+        """For each writable disk, by its name, the files that it stands on now: the top first, and all of them.
+
+        Raises Rejected when the machine is off and cannot tell.
+        """
         ...
 
     def begin(self, disk: str, overlay: str, below: str, deadline: Deadline) -> None:

@@ -126,17 +126,18 @@ class ExternalSnapshot:
         taken out of its chain by another hand.
         """
         merges = self._merges()
+        # Before its chains: of those, a machine that is off may tell no more than the top.
+        if self._hypervisor.power(deadline.within(_CALL)) is Power.OFF:
+            raise Rejected("the machine is off: its overlays are merged when it runs")
         chains = merges.chains(deadline.within(_CALL))
-        for overlay in (disk["overlay"] for disk in made["disks"]):
+        for name, overlay in ((disk["name"], disk["overlay"]) for disk in made["disks"]):
             if made["name"] not in Path(overlay).name or NAME_PREFIX not in made["name"]:
                 raise Rejected(f"{overlay} does not carry our name: nothing was removed")
-            disk = next((name for name, chain in chains.items() if overlay in chain), None)
+            disk = next((each for each, chain in chains.items() if overlay in chain), None)
             if disk is not None:
-                if self._hypervisor.power(deadline.within(_CALL)) is Power.OFF:
-                    raise Rejected("the machine is off: its overlays are merged when it runs")
                 for progress in merge(merges, disk, overlay, deadline, attach=disk in begun):
                     yield disk, progress
-            elif self._hypervisor.local and not begun and _is_written(overlay, deadline.within(_CALL)):
+            elif self._hypervisor.local and name not in begun and _is_written(overlay, deadline.within(_CALL)):
                 raise Rejected(
                     f"the machine does not stand on {overlay}, and we did not merge it: a guest's data may be in it"
                 )

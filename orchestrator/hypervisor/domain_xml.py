@@ -37,7 +37,12 @@ def layers(domain_xml: str) -> frozenset[str]:
 
 
 def chains(domain_xml: str) -> dict[str, tuple[str, ...]]:
-    """For each writable disk, the files that it stands on now, the top first. Only a running domain tells of all."""
+    """For each writable disk, the files that it stands on now, the top first.
+
+    Raises Rejected for a domain that does not run, which has no id: what lies below the top, it does not tell.
+    """
+    if ET.fromstring(domain_xml).get("id") is None:  # noqa: S314 - libvirtd wrote it
+        raise Rejected("the domain is shut off: only one that runs tells what its disks stand on")
     return {_target(disk): tuple(_chain(disk)) for disk in _disks(domain_xml) if _is_written(disk)}
 
 
@@ -63,7 +68,7 @@ def snapshot_xml(name: str, overlays: Sequence[Overlay], domain_xml: str) -> str
 
     All other disks are named and left out, or libvirt would choose.
 
-    Raises Rejected when a writable disk has no overlay: it came after the snapshot was planned.
+    Raises Rejected when a writable disk has no overlay, or stands on another file: that came after the plan.
     """
     wanted = {overlay.disk.name: overlay for overlay in overlays}
     snapshot = ET.Element("domainsnapshot")
@@ -72,6 +77,9 @@ def snapshot_xml(name: str, overlays: Sequence[Overlay], domain_xml: str) -> str
     for disk in _disks(domain_xml):
         target = _target(disk)
         if target in wanted:
+            below = _source(disk).path
+            if below != wanted[target].disk.path:
+                raise Rejected(f"the disk {target} stands on {below} now, and not on what its overlay was made for")
             put_on = ET.SubElement(disks, "disk", name=target, snapshot="external", type="file")
             ET.SubElement(put_on, "driver", type="qcow2")
             ET.SubElement(put_on, "source", file=wanted.pop(target).path)

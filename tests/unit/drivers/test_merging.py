@@ -22,12 +22,10 @@ from tests.fakes.merges import Blocks, MemoryMerges
 
 
 class Shelf:
-    """A machine on another host that is nothing but layers: no file of it is here."""
+    """A machine that is nothing but layers: on another host, unless `local`."""
 
-    local = False
-
-    def __init__(self, merges: MemoryMerges, power: Power = Power.RUNNING) -> None:
-        self.merges, self._power = merges, power
+    def __init__(self, merges: MemoryMerges, power: Power = Power.RUNNING, *, local: bool = False) -> None:
+        self.merges, self._power, self.local = merges, power, local
 
     def power(self, deadline: Deadline) -> Power:
         return self._power
@@ -80,8 +78,9 @@ def soon() -> Deadline:
     return Deadline.after(CLOCK, 3600)
 
 
-def driver(merges: MemoryMerges, power: Power = Power.RUNNING) -> ExternalSnapshot:
-    return ExternalSnapshot(DriverContext(Machine("vm"), "nightly", "r", {}, Shelf(merges, power), CLOCK))
+def driver(merges: MemoryMerges, power: Power = Power.RUNNING, *, local: bool = False) -> ExternalSnapshot:
+    shelf = Shelf(merges, power, local=local)
+    return ExternalSnapshot(DriverContext(Machine("vm"), "nightly", "r", {}, shelf, CLOCK))
 
 
 def points(merges: MemoryMerges, turns: set[int]) -> dict[tuple[str, int], Blocks]:
@@ -152,6 +151,32 @@ def test_a_machine_that_is_off_is_told_so_and_left_alone() -> None:
     with pytest.raises(Rejected, match="the machine is off: its overlays are merged when it runs"):
         list(driver(merges, Power.OFF).remove(made(1), (), soon()))
     assert len(merges.layers["vda"]) == 2
+
+
+def files(folder: Path, content: bytes) -> dict[str, Any]:
+    """A cut whose overlays are files on this host."""
+    paths = [folder / f"{disk}.quiesce-1.qcow2" for disk in DISKS]
+    for path in paths:
+        path.write_bytes(content)
+    return {"name": "quiesce-1", "disks": [{"name": d, "overlay": str(p)} for d, p in zip(DISKS, paths, strict=True)]}
+
+
+@pytest.mark.parametrize("begun", [(), DISKS], ids=["anew", "gone on with"])
+def test_the_files_of_a_machine_that_is_off_stay_though_it_names_the_top_of_its_chains_only(
+    tmp_path: Path, begun: Sequence[str]
+) -> None:
+    made = files(tmp_path, b"")
+    merges = MemoryMerges({disk: {overlay(disk, 2): {}} for disk in DISKS})
+    with pytest.raises(Rejected, match="the machine is off: its overlays are merged when it runs"):
+        list(driver(merges, Power.OFF, local=True).remove(made, begun, soon()))
+    assert all(Path(disk["overlay"]).exists() for disk in made["disks"])
+
+
+def test_that_one_disk_was_merged_says_nothing_of_another(tmp_path: Path) -> None:
+    made = files(tmp_path, b"what a guest has written")
+    with pytest.raises(CallError):
+        list(driver(machine([{0: 1}]), local=True).remove(made, ["vda"], soon()))
+    assert [Path(disk["overlay"]).exists() for disk in made["disks"]] == [False, True]
 
 
 def test_an_overlay_on_nothing_is_not_merged() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import Rejected
-from orchestrator.hypervisor.domain_xml import Source, copy_of, layers, snapshot_xml, throwaway, writable_disks
+from orchestrator.hypervisor.domain_xml import Source, chains, copy_of, layers, snapshot_xml, throwaway, writable_disks
 from orchestrator.model import Disk, ImageFormat, Overlay, RestoredDisk
 
 VDA = """
@@ -31,8 +31,12 @@ def domain(*disks: str) -> str:
     return f"<domain type='kvm'><name>db1</name><devices>{''.join(disks)}</devices></domain>"
 
 
+#: What the disks of the domain stand on.
+TOPS = {"vda": "/a/vm.quiesce-r1.qcow2", "vdb": "/a/b & <c>.img"}
+
+
 def overlay(target: str, path: str) -> Overlay:
-    return Overlay(Disk(target, target, "/below", "raw", 1 << 20), path)
+    return Overlay(Disk(target, target, TOPS.get(target, "/below"), "raw", 1 << 20), path)
 
 
 def test_writable_disks_are_found_and_everything_else_is_not() -> None:
@@ -61,6 +65,14 @@ def test_layers_are_all_files_below_and_all_that_is_copied_to() -> None:
     assert layers(domain(VDA, mirrored)) == {"/a/vm.quiesce-r1.qcow2", "/a/vm.raw", "/a/b & <c>.img", "/c/copy.img"}
 
 
+def test_only_a_domain_that_runs_tells_what_its_disks_stand_on() -> None:
+    definition = domain(VDA, LEFT_OUT, VDB)
+    running = definition.replace("<domain", "<domain id='3'")
+    assert chains(running) == {"vda": ("/a/vm.quiesce-r1.qcow2", "/a/vm.raw"), "vdb": ("/a/b & <c>.img",)}
+    with pytest.raises(Rejected, match="shut off"):
+        chains(definition)
+
+
 def test_a_snapshot_names_every_disk() -> None:
     overlays = [overlay("vdb", "/a/<&'\">.qcow2"), overlay("vda", "/a/vm.quiesce-r2.qcow2")]
     snapshot = ET.fromstring(snapshot_xml("quiesce-r2", overlays, domain(VDA, LEFT_OUT, VDB)))  # noqa: S314 - ours
@@ -83,6 +95,13 @@ def test_a_disk_that_came_or_went_since_the_plan_is_refused() -> None:
         snapshot_xml("quiesce-r2", [overlay("vda", "/a/x.qcow2")], domain(VDA, VDB))
     with pytest.raises(Rejected, match="the disk vdc was removed after the snapshot was planned"):
         snapshot_xml("quiesce-r2", [overlay("vda", "/x"), overlay("vdc", "/y")], domain(VDA))
+
+
+def test_a_disk_that_stands_on_another_file_since_the_plan_is_refused() -> None:
+    """An overlay names the file that it was made for: the machine would not start on it again."""
+    merged = domain(VDA.replace("vm.quiesce-r1.qcow2", "vm.raw"))
+    with pytest.raises(Rejected, match="the disk vda stands on /a/vm.raw now, and not on what its overlay was made"):
+        snapshot_xml("quiesce-r2", [overlay("vda", "/a/vm.quiesce-r2.qcow2")], merged)
 
 
 SAVED = """
