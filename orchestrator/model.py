@@ -418,6 +418,8 @@ class Snapshot:
     made: Mapping[str, Any]
     #: When its removal began; from then on it cannot be restored. None: it is whole.
     let_go_at: datetime | None = None
+    #: It was examined, and the last time found wrong.
+    distrusted: bool = False
 
 
 @dataclass(frozen=True)

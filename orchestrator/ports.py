@@ -361,7 +361,8 @@ class Repository(Protocol):
     def remove(self, machine: str, run_id: str) -> None:
         """Remove a published backup, never partly visible. Idempotent, so that a killed removal can be ended.
 
-        Raises RepositoryError while another backup stands on it: remove the newest of a chain first.
+        Raises RepositoryError while another backup stands on it: remove the newest of a chain first. Where nothing was
+        ever published, RepositoryAway: nothing was removed there.
         """
         ...
 

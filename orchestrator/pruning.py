@@ -159,7 +159,8 @@ class Pruning:
 def driver_of(
     snapshot: Snapshot, job: Job | None, machine: Machine, connections: Connections, stack: ExitStack
 ) -> Driver:
-    """The driver that knows what a snapshot is: that of its job as it is configured, unless it has another by now.
+    """The driver that knows what a snapshot is: that of its job as it is configured, unless it has another by now, or
+    keeps its backups elsewhere.
 
     It is closed with `stack`. Raises ConfigError.
     """
@@ -168,7 +169,8 @@ def driver_of(
     hypervisor = connections.hypervisor(machine)
     if hypervisor is not None:
         stack.enter_context(closing(hypervisor))
-    configured = job if job is not None and job.driver == made_by.driver else made_by
+    same = job is not None and (job.driver, job.repository) == (made_by.driver, made_by.repository)
+    configured = job if job is not None and same else made_by
     return stack.enter_context(closing(connections.driver(configured, machine, snapshot.run.id, hypervisor)))
 
 
@@ -192,12 +194,14 @@ def _pruned(snapshot: Snapshot, decision: Decision) -> Pruned:
 
 
 def _point(snapshot: Snapshot) -> Point:
-    """The point in time that a snapshot is. It is good when its run was, or died only after the proof."""
+    """The point in time that a snapshot is. It is good when its run was, or died only after the proof, and as long as
+    no examination has found it wrong.
+    """
     target = snapshot.run.target(snapshot.machine.name)
     proven = target.consistency in {Consistency.APPLICATION, Consistency.FILESYSTEM}
     return Point(
         snapshot.run.id,
         snapshot.created_at,
-        good=target.state is State.DONE or proven,
+        good=(target.state is State.DONE or proven) and not snapshot.distrusted,
         parent=snapshot.made.get("parent"),
     )

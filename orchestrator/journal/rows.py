@@ -106,9 +106,10 @@ def target_from(row: SqlRow[Any]) -> Target:
     )
 
 
-def snapshot_from(row: SqlRow[Any], run: Run) -> Snapshot:
+def snapshot_from(row: SqlRow[Any], run: Run, *, distrusted: bool) -> Snapshot:
     """The snapshot that a row of `snapshots` holds, which `run` made."""
-    return Snapshot(run, run.target(row.machine).machine, row.created_at, row.description, row.let_go_at)
+    machine = run.target(row.machine).machine
+    return Snapshot(run, machine, row.created_at, row.description, row.let_go_at, distrusted)
 
 
 def step_from(row: SqlRow[Any]) -> Step:

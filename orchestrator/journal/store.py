@@ -141,7 +141,11 @@ class SqlJournal:
         with self._database.reading() as connection:
             found = connection.execute(oldest_first).all()
             made_by = {run.id: run for run in _load(connection, runs.c.id.in_(of_these), with_steps=False)}
-        return tuple(rows.snapshot_from(row, made_by[row.run_id]) for row in found)
+            distrusted = _distrusted(connection, steps.c.run_id.in_(of_these))
+        return tuple(
+            rows.snapshot_from(row, made_by[row.run_id], distrusted=(row.run_id, row.machine) in distrusted)
+            for row in found
+        )
 
     def history(
         self,
@@ -249,6 +253,14 @@ def _let_go(connection: Connection, run_id: str, new: Sequence[Step]) -> None:
             if step.outcome is Outcome.DONE:
                 known["removed_at"] = func.coalesce(snapshots.c.removed_at, step.at)
             connection.execute(update(snapshots).filter_by(run_id=run_id, machine=step.machine).values(known))
+
+
+def _distrusted(connection: Connection, which: ColumnElement[bool]) -> set[tuple[str, str]]:
+    """The runs and machines whose last examination that came to an end found something wrong."""
+    examined = (steps.c.action == Action.EXAMINE) & steps.c.outcome.in_([Outcome.DONE, Outcome.FAILED])
+    oldest_first = select(steps.c.run_id, steps.c.machine, steps.c.outcome).where(which, examined).order_by(steps.c.seq)
+    last = {(row.run_id, row.machine): row.outcome for row in connection.execute(oldest_first)}
+    return {key for key, outcome in last.items() if outcome == Outcome.FAILED}
 
 
 def _load(connection: Connection, which: ColumnElement[bool], *, with_steps: bool = True) -> tuple[Run, ...]:

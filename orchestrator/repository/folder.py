@@ -119,7 +119,7 @@ class FolderRepository:
         aside = folder.with_name(f".{folder.name}{REMOVING}")
         with self._telling():
             if not self._is_marked():
-                return
+                raise RepositoryAway(f"{self.path} is no repository: the backup {run_id} was made elsewhere")
             if folder.exists():
                 if children := [each.run_id for each in self.backups(machine) if each.parent == run_id]:
                     raise RepositoryError(

@@ -344,6 +344,17 @@ def test_a_snapshot_that_is_let_go_cannot_be_restored_and_is_listed_until_it_is_
     assert journal.run("r1").target("db1").snapshot is None
 
 
+def test_a_snapshot_is_distrusted_when_its_last_examination_found_it_wrong(journal: Journal) -> None:
+    run = with_snapshots(journal, a_run("r1", "db1", "db2"))
+    journal.record(run, [replace(a_step("db2", action=Action.EXAMINE), outcome=Outcome.DONE)])
+    seen = []
+    for outcome in (Outcome.INTENT, Outcome.FAILED, Outcome.INTENT, Outcome.UNKNOWN, Outcome.DONE):
+        journal.record(run, [replace(a_step("db1", action=Action.EXAMINE), outcome=outcome)])
+        assert not journal.snapshots(machine="db2")[0].distrusted
+        seen += [found.distrusted for found in journal.snapshots(machine="db1")]
+    assert seen == [False, True, True, True, False]
+
+
 def test_a_removal_whose_intent_was_lost_counts_all_the_same(journal: Journal) -> None:
     run = with_snapshots(journal, a_run("r1", "db1"))
     journal.record(run, removal("db1", Outcome.DONE))

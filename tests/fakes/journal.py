@@ -80,7 +80,11 @@ class MemoryJournal:
     ) -> tuple[Snapshot, ...]:
         whole = [self._snapshot(run, target) for run in self.runs.values() for target in run.targets if target.snapshot]
         found = [
-            replace(snapshot, run=replace(self.runs[snapshot.run.id], steps=()))
+            replace(
+                snapshot,
+                run=replace(self.runs[snapshot.run.id], steps=()),
+                distrusted=_distrusted(self.runs[snapshot.run.id].steps_of(snapshot.machine.name)),
+            )
             for snapshot in (*whole, *self._let_go.values())
             if (job is None or (snapshot.run.job is not None and snapshot.run.job.name == job))
             and (machine is None or machine == snapshot.machine.name)
@@ -139,6 +143,13 @@ class MemoryJournal:
             finished_at=None if state in states.OPEN else self._clock.now(),
             error="; ".join(e if len(run.targets) == 1 else f"{name}: {e}" for name, e in errors) or None,
         )
+
+
+def _distrusted(steps: Sequence[Step]) -> bool:
+    ended = {Outcome.DONE, Outcome.FAILED}
+    return [step.outcome for step in steps if step.action is Action.EXAMINE and step.outcome in ended][-1:] == [
+        Outcome.FAILED
+    ]
 
 
 def _claimed(target: Target, holders: dict[str, str], group: bool) -> Target:

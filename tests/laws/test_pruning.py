@@ -7,11 +7,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from orchestrator.clock import Stop
+from orchestrator.clock import Stop, SystemClock
 from orchestrator.errors import ConfigError, JournalUnavailable, NotFound, OutcomeUnknown, Rejected
-from orchestrator.model import Action, Fate, Outcome, Pruned, Retention, Run, State
-from orchestrator.ports import Journal
+from orchestrator.model import Action, Fate, Job, Machine, Outcome, Pruned, Retention, Run, State
+from orchestrator.ports import Driver, Hypervisor, Journal
+from orchestrator.recorder import Recorder
 from tests.fakes.agent import FakeAgent
+from tests.fakes.driver import CopyingMemoryDriver
 from tests.laws.conftest import World
 
 LAST = Retention(keep_last=1)
@@ -59,6 +61,36 @@ def test_what_no_rule_keeps_is_removed_and_both_are_told(world: World, runs: lis
     assert world.journal.run(runs[0].id).target("vm").snapshot is None
     assert world.journal.run(runs[2].id).target("vm").snapshot is not None
     assert fates(world.service(retention=LAST).prune("nightly")) == {runs[2].id: Fate.KEPT}
+
+
+def test_a_snapshot_that_was_examined_and_found_wrong_takes_no_good_one_s_place(world: World, runs: list[Run]) -> None:
+    [target] = runs[2].targets
+    recorder = Recorder(target.machine.name, SystemClock())
+    recorder.conclude(Action.EXAMINE, Outcome.FAILED, "its sum is wrong")
+    world.journal.record(runs[2], recorder.steps)
+    pruned = world.service(retention=LAST).prune("nightly")
+    assert list(fates(pruned).values()) == [Fate.REMOVED, Fate.KEPT, Fate.KEPT]
+    assert [each.reasons for each in pruned[1:]] == [("last good",), ("last",)]
+
+
+def test_a_backup_is_removed_from_where_it_was_made(
+    world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.copying._PAUSE", 0.01)
+    world.makes_driver = CopyingMemoryDriver
+    for repository in ("/old", "/old", "/new"):
+        assert world.service(repository=repository).run("nightly").state is State.DONE
+    asked: list[str | None] = []
+    connect = world.driver
+
+    def driver(job: Job, machine: Machine, run_id: str, hypervisor: Hypervisor | None) -> Driver:
+        asked.append(job.repository)
+        return connect(job, machine, run_id, hypervisor)
+
+    monkeypatch.setattr(world, "driver", driver)
+    pruned = world.service(repository="/new", retention=LAST).prune("nightly")
+    assert list(fates(pruned).values()) == [Fate.REMOVED, Fate.REMOVED, Fate.KEPT]
+    assert asked == ["/old", "/old"]
 
 
 def test_a_dry_run_says_the_same_and_does_nothing(world: World, runs: list[Run]) -> None:

@@ -100,7 +100,7 @@ def test_a_disk_that_came_or_went_since_the_plan_is_refused() -> None:
 def test_a_disk_that_stands_on_another_file_since_the_plan_is_refused() -> None:
     """An overlay names the file that it was made for: the machine would not start on it again."""
     merged = domain(VDA.replace("vm.quiesce-r1.qcow2", "vm.raw"))
-    with pytest.raises(Rejected, match="the disk vda stands on /a/vm.raw now, and not on what its overlay was made"):
+    with pytest.raises(Rejected, match=r"the disk vda stands on /a/vm\.raw now, and not on what its overlay was made"):
         snapshot_xml("quiesce-r2", [overlay("vda", "/a/vm.quiesce-r2.qcow2")], merged)
 
 

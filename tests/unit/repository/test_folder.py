@@ -89,6 +89,12 @@ def test_dropping_where_there_is_no_repository_yet(here: FolderRepository) -> No
     assert not here.path.exists()
 
 
+def test_nothing_counts_as_removed_where_there_is_no_repository(here: FolderRepository) -> None:
+    """The job's folder is another one now, or it is another host's: the backup is still where it was made."""
+    with pytest.raises(RepositoryAway, match="is no repository: the backup run-1 was made elsewhere"):
+        here.remove("db1", "run-1")
+
+
 def test_a_parent_stays_while_a_backup_stands_on_it(here: FolderRepository) -> None:
     publish(here, backup("run-1"))
     publish(here, backup("run-2", parent="run-1", hours=1))
