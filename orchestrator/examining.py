@@ -129,11 +129,15 @@ def _chains(found: Found) -> dict[str, list[Path]]:
 
 
 def _problems(filesystem: ExaminedFilesystem, backup: Backup) -> Iterator[str]:
-    """Why a file system makes its backup untrustworthy. A cut that is only crash-consistent needs its recovery."""
+    """Why a file system makes its backup untrustworthy.
+
+    One that was not frozen needs its recovery: in a cut that is only crash-consistent, or of other mount points.
+    """
+    frozen = backup.consistency in _FROZEN and not backup.proof.mountpoints
     where = f"{filesystem.disk}: the {filesystem.type} at {filesystem.offset}"
     if filesystem.clean is False:
         yield f"{where} is damaged: {filesystem.text}"
-    elif filesystem.needs_recovery and backup.consistency in _FROZEN:
+    elif filesystem.needs_recovery and frozen:
         yield f"{where} was not at rest at the cut: its journal must be replayed"
 
 

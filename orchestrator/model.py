@@ -612,6 +612,8 @@ class Proof:
     hold_ms: float | None = None
     #: Milliseconds from sending the freeze to the confirmed thaw.
     window_ms: float | None = None
+    #: What was to be frozen; empty means all.
+    mountpoints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,8 @@ def cut_of(steps: Sequence[Step]) -> Cut:
     made = outcome_of(steps, Action.CUT)
     assert made is not None
     freeze, checked = outcome_of(steps, Action.FREEZE), outcome_of(steps, Action.PREFLIGHT)
-    verdict = _verdict(State.RUNNING, Consistency.CRASH if doubt_about(steps) else Consistency.FILESYSTEM, steps, None)
+    verdict = _verdict(State.RUNNING, _proven(steps), steps, None)
+    intended = next((step.figures for step in steps if step.action is Action.FREEZE), {})
     thaws = [step for step in steps if step.action is Action.THAW and step.outcome is Outcome.DONE]
     system = checked and checked.figures.get("os")
     return Cut(
@@ -134,6 +135,7 @@ def cut_of(steps: Sequence[Step]) -> Cut:
             thawed=thaws[0].figures["thawed"] if thaws else None,
             hold_ms=verdict.hold_ms,
             window_ms=verdict.window_ms,
+            mountpoints=tuple(intended.get("mountpoints", ())),
         ),
         guest_os=OsInfo(**system) if system else None,
     )
@@ -307,6 +309,11 @@ def _consistency_of_cut(steps: Sequence[Step]) -> Consistency:
     found = verify is not None and verify.figures.get("happened") is True
     if not made and not found:
         return Consistency.NONE
+    return _proven(steps)
+
+
+def _proven(steps: Sequence[Step]) -> Consistency:
+    """What is known about a cut that was made."""
     if doubt_about(steps) is not None:
         return Consistency.CRASH
     hooks = outcome_of(steps, Action.ASK)

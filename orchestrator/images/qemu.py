@@ -56,8 +56,9 @@ class QemuImages:
             folder.chmod(0o711)  # QEMU is another user
             sockets = {disk: folder / f"disk{number}" for number, disk in enumerate(chains)}
             for disk, chain in chains.items():
-                server = ["qemu-nbd", "--snapshot", "--cache=unsafe", "--socket", str(sockets[disk]), name_of(chain)]
-                servers.enter_context(self._tools.running(*server, until=sockets[disk]))
+                ready = sockets[disk].with_suffix(".pid")  # qemu-nbd writes it when the image is open
+                options = ["--snapshot", "--cache=unsafe", "--socket", str(sockets[disk]), "--pid-file", str(ready)]
+                servers.enter_context(self._tools.running("qemu-nbd", *options, name_of(chain), until=ready))
             yield sockets
 
     def filesystems(self, disk: str, chain: Sequence[Path]) -> tuple[ExaminedFilesystem, ...]:

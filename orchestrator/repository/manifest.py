@@ -48,7 +48,7 @@ def _backup(document: Mapping[str, Any]) -> Backup:
     fields = {
         "cut_at": datetime.fromisoformat(document["cut_at"]),
         "consistency": Consistency(document["consistency"]),
-        "proof": Proof(**document["proof"]),
+        "proof": Proof(**{**document["proof"], "mountpoints": tuple(document["proof"]["mountpoints"])}),
         "disks": tuple(StoredDisk(**disk) for disk in disks),
         "guest_os": None if guest_os is None else OsInfo(**guest_os),
     }

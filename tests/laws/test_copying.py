@@ -16,7 +16,7 @@ from orchestrator.errors import (
     Untrusted,
 )
 from orchestrator.model import Action, Consistency, Outcome, Quiesce, Run, State, Step, Verify
-from orchestrator.policy import exit_code
+from orchestrator.policy import cut_of, exit_code
 from tests.fakes import faults
 from tests.fakes.agent import FakeAgent
 from tests.fakes.driver import CopyingMemoryDriver, Storage
@@ -287,6 +287,15 @@ def test_a_backup_that_is_not_to_be_trusted_fails_its_run_and_stays(
     assert str(error) in run.error
     assert storage.snapshots == {f"quiesce-{run.id}"}
     assert run.targets[0].snapshot is not None
+
+
+def test_what_is_known_of_the_cut_is_published_with_it(world: World, storage: Storage) -> None:
+    run = world.service(mountpoints=("/data",)).run("nightly")
+    hooks = Step("vm", Action.ASK, Outcome.DONE, run.started_at, 0.0, 0.0, {"hooks_ran": True})
+
+    cut = cut_of(run.steps)
+    assert (cut.consistency, cut.proof.mountpoints) == (Consistency.FILESYSTEM, ("/data",))
+    assert cut_of([*run.steps, hooks]).consistency is Consistency.APPLICATION
 
 
 def test_what_was_not_published_is_not_examined(world: World, storage: Storage) -> None:

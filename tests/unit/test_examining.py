@@ -4,6 +4,7 @@ import dataclasses
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from orchestrator.clock import SystemClock
 from orchestrator.errors import RepositoryError, Untrusted
 from orchestrator.examining import BOOT, Examiner, Found, trust
 from orchestrator.images import QemuImages
-from orchestrator.model import Backup, Consistency, ExaminedFilesystem, StoredDisk, Verified, Verify
+from orchestrator.model import Backup, Consistency, ExaminedFilesystem, Proof, StoredDisk, Verified, Verify
 from orchestrator.repository import FolderRepository
 from tests.backups import backup, publish, publish_images, repository
 from tests.fakes.agent import FakeAgent
@@ -54,13 +55,13 @@ def examine(
     return examiner.examine(Found(here, backup), verify, URI)
 
 
-def publish_ext4(here: FolderRepository, *features: str, consistency: Consistency = Consistency.FILESYSTEM) -> Backup:
-    """A backup whose only disk is an ext4 with these features switched on."""
+def publish_ext4(here: FolderRepository, *changes: str, **fields: Any) -> Backup:
+    """A backup with these fields whose only disk is an ext4, which debugfs has changed so."""
     saved = backup()
     assert saved.domain_xml is not None
     saved = dataclasses.replace(
         saved,
-        consistency=consistency,
+        **fields,
         disks=(StoredDisk("vda", SIZE),),
         domain_xml=saved.domain_xml.replace("</devices>", CHANNEL),
     )
@@ -69,8 +70,8 @@ def publish_ext4(here: FolderRepository, *features: str, consistency: Consistenc
     with raw.open("wb") as file:
         file.truncate(SIZE)
     subprocess.run(["mkfs.ext4", "-q", raw], check=True)
-    for feature in features:
-        subprocess.run(["debugfs", "-w", "-R", feature, raw], check=True, capture_output=True)
+    for change in changes:
+        subprocess.run(["debugfs", "-w", "-R", change, raw], check=True, capture_output=True)
     subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, image], check=True)
     raw.unlink()
     return here.publish(saved)
@@ -134,6 +135,12 @@ def test_a_crash_consistent_backup_is_not_expected_to_be_at_rest(here: FolderRep
 
     assert verified.filesystems == (ExaminedFilesystem("vda", 0, "ext4", True, True),)
     assert verified.problems == ()
+
+
+def test_a_file_system_that_was_not_to_be_frozen_is_not_expected_to_be_at_rest(here: FolderRepository) -> None:
+    saved = publish_ext4(here, "feature needs_recovery", proof=Proof(1, 1, mountpoints=("/data",)))
+
+    assert examine(here, saved, Verify.FILESYSTEM).problems == ()
 
 
 def test_a_damaged_file_system_is_not_booted(here: FolderRepository) -> None:

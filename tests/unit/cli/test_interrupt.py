@@ -5,8 +5,9 @@ import threading
 
 import pytest
 
-from orchestrator.cli.interrupt import STOPPING, interruptible
+from orchestrator.cli.interrupt import STOPPING, ending, interruptible
 from orchestrator.clock import Stop
+from orchestrator.errors import QuiesceError
 
 
 def test_the_work_s_value_is_returned() -> None:
@@ -36,3 +37,17 @@ def test_a_signal_stops_the_work_and_nothing_of_it_is_left_behind() -> None:
     assert notes == [STOPPING]
     assert [signal.getsignal(number) for number in numbers] == before
     assert signal.set_wakeup_fd(-1) == -1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_work_that_no_guest_waits_for_and_lets_it_clean_up(number: signal.Signals) -> None:
+    before, cleaned_up = signal.getsignal(number), False
+
+    with pytest.raises(QuiesceError, match="ended by its user"), ending():
+        try:
+            signal.raise_signal(number)
+        finally:
+            cleaned_up = True
+
+    assert cleaned_up
+    assert signal.getsignal(number) is before

@@ -68,3 +68,33 @@ def test_leaked_clusters_are_no_problem(tmp_path: Path) -> None:
     os.truncate(whole, whole.stat().st_size + 64 * 1024)
 
     assert IMAGES.problems(whole) == ()
+
+
+def qemu_io(socket: Path, *commands: str) -> str:
+    """Carry commands of qemu-io out at an NBD server."""
+    words = [word for command in commands for word in ("-c", command)]
+    asked = ["qemu-io", "-f", "raw", *words, f"nbd+unix:///?socket={socket}"]
+    return subprocess.run(asked, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def test_what_is_written_to_a_served_chain_is_thrown_away(tmp_path: Path) -> None:
+    full, changes = image(tmp_path / "full", "write -P 1 0 1M"), image(tmp_path / "changes", "write -P 2 0 64k")
+    before = [full.read_bytes(), changes.read_bytes()]
+
+    with IMAGES.serving({"vda": [full, changes], "vdb": [full]}) as sockets:
+        said = qemu_io(sockets["vda"], "read -P 2 0 64k", "read -P 1 64k 64k", "write -P 3 0 128k", "read -P 3 0 128k")
+        said += qemu_io(sockets["vdb"], "read -P 1 0 1M")
+        assert "verification failed" not in said
+
+    assert [full.read_bytes(), changes.read_bytes()] == before
+    assert not any(socket.parent.exists() for socket in sockets.values())
+
+
+def test_a_chain_that_cannot_be_served_is_told(tmp_path: Path) -> None:
+    (tmp_path / "bad").write_bytes(b"no image")
+
+    with (
+        pytest.raises(Rejected, match=r"qemu-nbd did not start: .*Image is not in qcow2 format"),
+        IMAGES.serving({"vda": [tmp_path / "bad"]}),
+    ):
+        pytest.fail("it is served")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import NotFound, RepositoryAway, RepositoryError
-from orchestrator.model import StoredDisk
+from orchestrator.model import Proof, StoredDisk
 from orchestrator.repository import FolderRepository
 from orchestrator.repository.layout import MARK
 from tests.backups import backup, publish, repository
@@ -329,3 +329,9 @@ def test_times_are_kept_to_the_moment(here: FolderRepository) -> None:
     written = publish(here, dataclasses.replace(backup(), cut_at=backup().cut_at.replace(microsecond=123456)))
 
     assert here.backup("db1", "run-1").cut_at == written.cut_at
+
+
+def test_what_was_to_be_frozen_is_kept(here: FolderRepository) -> None:
+    written = publish(here, dataclasses.replace(backup(), proof=Proof(1, 1, mountpoints=("/data", "/xfs"))))
+
+    assert here.backup("db1", "run-1") == written
