@@ -127,7 +127,7 @@ def test_a_backup_that_is_stopped_while_it_copies_leaves_nothing(
     bare_guest.shell(RANDOM.format("/data/one", 16))
     running = product.start("run", "job")
     running.wait_said("bytes_per_second=")
-    running.send(signal.SIGINT)
+    running.send(signal.SIGTERM)
     ended = running.wait()
 
     assert ended.code == 1
