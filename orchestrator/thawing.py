@@ -4,6 +4,7 @@ Retry, resync, reconnect; then, where the machine has a second way, by the two i
 does not always count: docs/decisions/0009-stuck-and-leases.md.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -21,13 +22,32 @@ _ONE_TRY = 10.0
 _LOOK = 0.5
 #: Tries by the first way before the second one has its turn. So many and one more must fit into any limit.
 _FIRST = 2
+#: Seconds that may lie between two tries: `until_confirmed` waits no longer.
+_PAUSE = 5.0
+
+
+def one_call() -> float:
+    """The seconds after which one call of a thaw has ended, and the next one begins: who takes longer, hangs."""
+    return _ONE_TRY + _PAUSE
+
+
+#: Tells who watches over us the seconds in which what is done now will have ended.
+Within = Callable[[float], None]
 
 
 class NotThawed(CallError):
     """The agent answered the thaw, and the guest is or may become frozen all the same."""
 
 
-def thaw_until_confirmed(agent: Agent, recorder: Recorder, clock: Clock, limit: float, *, watch: bool) -> None:
+def thaw_until_confirmed(
+    agent: Agent,
+    recorder: Recorder,
+    clock: Clock,
+    limit: float,
+    *,
+    watch: bool,
+    within: Within = lambda _: None,
+) -> None:
     """Thaw until the agent has answered a thaw with its count and then said `thawed`. Windows may answer with an error.
 
     With `watch`, it must go on saying so for as long as a freeze that was given up may still reach the guest, and
@@ -35,19 +55,19 @@ def thaw_until_confirmed(agent: Agent, recorder: Recorder, clock: Clock, limit: 
     confirm: the second way lets the guest go on meanwhile, and knows nothing of what the first one still holds back.
 
     Each try is a step of its own. The first one brings the channel into step if it is not; each later one begins with
-    a new connection.
+    a new connection. Before each call, `within` is told the seconds until the next.
 
     Raises CallError when a thaw cannot be confirmed within `limit` seconds: then the guest may still be frozen.
     """
     watched = Deadline.after(clock, agent.linger if watch else 0.0)
     pending = watch
-    _thaw(agent, recorder, clock, limit, watch)
+    _thaw(agent, recorder, clock, limit, watch, within)
     while pending:
         try:
-            _confirm(agent, recorder, watched, **_named(agent, agent))
+            _confirm(agent, recorder, watched, within, **_named(agent, agent))
             pending = False
         except CallError:
-            _thaw(agent, recorder, clock, limit, watch)
+            _thaw(agent, recorder, clock, limit, watch, within)
 
 
 def longest(limit: float, linger: float) -> float:
@@ -56,12 +76,13 @@ def longest(limit: float, linger: float) -> float:
     return thaw + linger + _ONE_TRY + thaw + _ONE_TRY if linger else thaw
 
 
-def _thaw(agent: Agent, recorder: Recorder, clock: Clock, limit: float, watch: bool) -> None:
+def _thaw(agent: Agent, recorder: Recorder, clock: Clock, limit: float, watch: bool, within: Within) -> None:
     deadline = Deadline.after(clock, limit)
     one_try = _ONE_TRY if agent.other is None else min(_ONE_TRY, limit / (_FIRST + 1))
     for attempt in until_confirmed(deadline):
         number = attempt.retry_state.attempt_number
         way = _way(agent, number)
+        within(one_call())
         with attempt:
             try:
                 with recorder.act(Action.THAW, **_named(agent, way)) as figures:
@@ -69,12 +90,13 @@ def _thaw(agent: Agent, recorder: Recorder, clock: Clock, limit: float, watch: b
                         way.reset()
                     figures["thawed"] = way.thaw(deadline.within(one_try))
             except Rejected:
+                within(one_call())
                 if way is not agent or not _lets_go_by_itself(agent, deadline.within(one_try)):
                     raise
             if watch and way is not agent:
                 with recorder.act(Action.CONFIRM, **_named(agent, way)):
                     raise NotThawed(f"thawed by {way.way}, but a freeze was sent by {agent.way} and may land there yet")
-            _confirm(way, recorder, deadline.within(0.0), **_named(agent, way))
+            _confirm(way, recorder, deadline.within(0.0), within, **_named(agent, way))
 
 
 def _way(agent: Agent, number: int) -> Agent:
@@ -99,12 +121,13 @@ def _lets_go_by_itself(agent: Agent, deadline: Deadline) -> bool:
     return False
 
 
-def _confirm(agent: Agent, recorder: Recorder, until: Deadline, **figures: Any) -> None:
+def _confirm(agent: Agent, recorder: Recorder, until: Deadline, within: Within, **figures: Any) -> None:
     """Afterwards the agent has said `thawed` at every look, the last of which was sent after `until`."""
     with recorder.act(Action.CONFIRM, **figures) as figures:
         while True:
             # A slow agent may answer after `until` what was asked before, and know nothing of what came behind it.
             last = until.passed
+            within(one_call())
             figures["status"] = agent.freeze_status(Deadline.after(until.clock, _ONE_TRY))
             if figures["status"] is FreezeStatus.FROZEN:
                 raise NotThawed("the agent says that the guest is still frozen")

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from orchestrator.clock import Clock, Deadline, Stop, Task
@@ -21,7 +22,7 @@ from orchestrator.model import Action, Job, Outcome, Quiesce, Target
 from orchestrator.policy import Limits, freeze_may_hold, held_by_other, outcome_of
 from orchestrator.ports import Agent, CopyingDriver, Driver, Hypervisor, Lease, Plan, QuiescingDriver
 from orchestrator.recorder import Recorder
-from orchestrator.thawing import longest, thaw_until_confirmed
+from orchestrator.thawing import thaw_until_confirmed
 
 #: Seconds past its own limit for which a cut that hangs is still waited for.
 _LATE_CUT = 30.0
@@ -127,7 +128,8 @@ class Window:
     def _hold(self, lane: Lane) -> None:
         """Freeze one guest, hold it until the window is over, and thaw it, whatever happens in between.
 
-        The guard is told how long each of the three may take, and let go when the guest is thawed.
+        The guard is told how long freeze and hold may take, and each call of the thaw; and is let go when the guest is
+        thawed.
         """
         assert lane.lease is not None
         frozen = Outcome.UNKNOWN
@@ -150,11 +152,10 @@ class Window:
 
     def _thaw(self, lane: Lane, lease: Lease, *, answered: bool) -> None:
         if freeze_may_hold(lane.recorder.steps):
-            limit, linger = self._job.thaw_timeout, 0.0 if answered else lane.agent.linger
-            lease.within(longest(limit, linger), answered=answered)
+            limit, within = self._job.thaw_timeout, partial(lease.within, answered=answered)
             # What goes wrong is written down: without a confirmed thaw the verdict is `stuck`.
             with suppress(CallError):
-                thaw_until_confirmed(lane.agent, lane.recorder, self._clock, limit, watch=not answered)
+                thaw_until_confirmed(lane.agent, lane.recorder, self._clock, limit, watch=not answered, within=within)
         else:
             lane.recorder.conclude(Action.THAW, Outcome.FAILED, "not needed: no freeze was sent")
         if freeze_may_hold(lane.recorder.steps):

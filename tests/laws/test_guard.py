@@ -10,7 +10,7 @@ from orchestrator.clock import Stop
 from orchestrator.errors import JournalUnavailable, NoGuard
 from orchestrator.model import Action, Consistency, FreezeStatus, Outcome, Quiesce, Run, State, Step
 from orchestrator.policy import exit_code
-from orchestrator.thawing import longest
+from orchestrator.thawing import one_call
 from tests.fakes import faults
 from tests.fakes.agent import FakeAgent
 from tests.laws.conftest import World
@@ -48,13 +48,30 @@ def test_it_is_armed_before_the_freeze_and_let_go_after_the_thaw(world: World, g
 def test_it_is_told_how_long_each_phase_may_take(
     world: World, guest: FakeAgent, fault: faults.Fault, answered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And of a freeze that was not answered, that it may land still."""
+    """And of a freeze that was not answered, that it may land still. Of a thaw, it is told call by call: one that hangs
+    costs the guest one of them, and not all that `thaw_timeout` allows.
+    """
     monkeypatch.setattr("tests.fakes.guard.MemoryLease.release", lambda _: None)
     guest.faults[FREEZE].append(fault)
     run = world.service(freeze_timeout=0.3, hold_limit=3, thaw_timeout=9).run("nightly")
 
-    linger = 0.0 if answered else 0.3
-    assert world.guard.armed[run.id, "vm"] == [(0.3, False), (3, answered), (longest(9, linger), answered)]
+    freeze, hold, *thaw = world.guard.armed[run.id, "vm"]
+    assert (freeze, hold) == ((0.3, False), (3, answered))
+    assert len(thaw) >= 2
+    assert set(thaw) == {(one_call(), answered)}
+    assert one_call() < 9
+
+
+def test_a_guest_that_does_not_thaw_is_tried_again_within_the_guard_s_patience(
+    world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.fakes.guard.MemoryLease.release", lambda _: None)
+    guest.faults[THAW] += [faults.error("no")] * 2
+    run = world.service().run("nightly")
+
+    tries = [step for step in run.steps if step.action is Action.THAW and step.outcome is not Outcome.INTENT]
+    assert len(tries) == 3
+    assert world.guard.armed[run.id, "vm"].count((one_call(), True)) > 3
 
 
 def test_without_a_guard_no_guest_is_frozen(world: World, guest: FakeAgent) -> None:

@@ -37,7 +37,9 @@ def thaw_only_after_a_successful_freeze() -> AbstractContextManager[Any]:
 def thaw_assumed() -> Iterator[None]:
     """The thaw is sent once, and whatever comes of it, the guest is believed to be thawed."""
 
-    def thaw_once(agent: Agent, recorder: Recorder, clock: Clock, limit: float, *, watch: bool) -> None:
+    def thaw_once(
+        agent: Agent, recorder: Recorder, clock: Clock, limit: float, *, watch: bool, within: Callable[[float], None]
+    ) -> None:
         with suppress(CallError), recorder.act(Action.THAW) as figures:
             figures["thawed"] = agent.thaw(Deadline.after(clock, limit))
         with recorder.act(Action.CONFIRM):
@@ -52,8 +54,10 @@ def thaw_not_watched() -> Iterator[None]:
     """After a freeze that was given up, one thaw will do: the freeze that lands behind it is never seen."""
     real = thawing.thaw_until_confirmed
 
-    def unwatched(agent: Agent, recorder: Recorder, clock: Clock, limit: float, *, watch: bool) -> None:
-        real(agent, recorder, clock, limit, watch=False)
+    def unwatched(
+        agent: Agent, recorder: Recorder, clock: Clock, limit: float, *, watch: bool, within: Callable[[float], None]
+    ) -> None:
+        real(agent, recorder, clock, limit, watch=False, within=within)
 
     with patch.object(window, "thaw_until_confirmed", unwatched):
         yield
