@@ -5,13 +5,14 @@ so none freezes the guest meanwhile, and none that has it is disturbed. A questi
 when it was answered.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from orchestrator.clock import Clock, Deadline
 from orchestrator.errors import CallError, FrozenByOther, MachineBusy, NotFound, QuiesceError, Refused
-from orchestrator.model import Action, FreezeStatus, Machine, Owner, Run, State, Target, Trigger
+from orchestrator.model import Action, FreezeStatus, Machine, Owner, Run, State, Step, Target, Trigger
+from orchestrator.policy import freeze_may_hold, outcome_of
 from orchestrator.ports import Agent, Journal, Observer
 from orchestrator.recorder import Recorder, new_run
 from orchestrator.recovery import in_hand
@@ -100,7 +101,7 @@ class Entries:
                 with recorder.act(action, by=self._operator, **what) as figures:
                     work(figures)
             except Refused as error:
-                self._end(run, State.REFUSED, f"{error}", recorder)
+                self._end(run, State.REFUSED, str(error), recorder)
             except CallError as error:
                 self._end(run, State.FAILED, str(error), recorder)
             else:
@@ -120,15 +121,16 @@ class Entries:
                 raise FrozenByOther("the guest's file systems are frozen, and not by a run of this journal")
 
     def check_agent_is_free(self, machine: Machine) -> None:
-        """Raise MachineBusy while a living run works on the machine: a question to its agent could hold up a thaw.
+        """Raise MachineBusy while a living run is on its way to a thaw: a question to the agent could hold that up.
 
-        The agent of a stuck machine may be asked.
+        The agent of a stuck machine may be asked, and that of one whose backup is being copied.
         """
         for run in self._journal.open_runs():
-            working = {target.machine.name for target in run.targets if target.state in {State.PENDING, State.RUNNING}}
-            given_up = run.id not in in_hand and (run.owner == self._owner or self._is_gone(run.owner))
-            if machine.name in working and not given_up:
-                raise MachineBusy(f"run {run.id} works on {machine.name}; its agent is left alone until that has ended")
+            if run.id not in in_hand and (run.owner == self._owner or self._is_gone(run.owner)):
+                continue
+            for target in run.targets:
+                if target.machine.name == machine.name and _needs_agent(target, run.steps_of(machine.name)):
+                    raise MachineBusy(f"run {run.id} needs the agent of {machine.name}; ask again when that is over")
 
     def _new_run(self, machine: Machine) -> Run:
         return new_run(self.clock, self._owner, None, Trigger.MANUAL, (Target(machine),))
@@ -144,3 +146,10 @@ class Entries:
         steps = recorder.unjournaled()
         self._journal.move(run, replace(run.targets[0], state=state, error=error), steps)
         recorder.journaled(steps)
+
+
+def _needs_agent(target: Target, steps: Sequence[Step]) -> bool:
+    """Whether a run that is worked on may still have to freeze or thaw this machine."""
+    if target.state is State.RUNNING:
+        return freeze_may_hold(steps) or outcome_of(steps, Action.CONFIRM) is None
+    return target.state is State.PENDING

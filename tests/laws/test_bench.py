@@ -76,7 +76,7 @@ def test_a_question_without_an_answer_is_in_the_history_too(world: World, guest:
 
 def test_the_agent_of_a_run_is_left_alone(world: World, guest: FakeAgent, held: None) -> None:
     calls = list(guest.calls)
-    with pytest.raises(MachineBusy, match="works on vm"):
+    with pytest.raises(MachineBusy, match="needs the agent of vm"):
         bench(world).asking.ask("vm", Question.PING)
     run, answer = bench(world).asking.raw("vm", PING)
     assert (run.state, answer, exit_code(run)) == (State.REFUSED, None, 5)

@@ -5,6 +5,7 @@ from typing import NoReturn
 
 import pytest
 
+from orchestrator.acts import Question
 from orchestrator.clock import Stop, SystemClock, Task
 from orchestrator.errors import (
     ConfigError,
@@ -22,6 +23,7 @@ from tests.fakes.agent import FakeAgent
 from tests.fakes.driver import CopyingMemoryDriver, Storage
 from tests.laws.conftest import World
 from tests.laws.dying import Killed, killed
+from tests.laws.test_bench import bench
 
 FREEZE, THAW = "guest-fsfreeze-freeze", "guest-fsfreeze-thaw"
 COPYING = (Action.COPY, Action.PUBLISH)
@@ -174,10 +176,12 @@ def test_others_may_ask_the_guest_during_the_copy(world: World, guest: FakeAgent
     task = Task(SystemClock(), "run", lambda: service.run("nightly"))
     assert copying.wait(30)
     report = world.service().check("vm")
+    answer = bench(world).asking.ask("vm", Question.PING)
     let_go.set()
     task.join()
 
     assert report.ready
+    assert answer.value == {"answers": True}
     assert task.result().state is State.DONE
 
 
