@@ -277,7 +277,10 @@ class Merges(Protocol):
         ...
 
     def cancel(self, disk: str, overlay: str, deadline: Deadline) -> None:
-        """Afterwards nothing is merged on that disk. What was written below is there above it as well. Idempotent."""
+        """Afterwards nothing is merged on that disk. What was written below is there above it as well. Idempotent.
+
+        An overlay whose merge had ended by then is closed.
+        """
         ...
 
     def close(self, overlay: str, deadline: Deadline) -> None:

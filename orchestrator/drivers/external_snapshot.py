@@ -14,6 +14,7 @@ from typing import Any
 from orchestrator.clock import Deadline, Task
 from orchestrator.drivers import check_options
 from orchestrator.drivers.merging import merge, space
+from orchestrator.drivers.whole import backing
 from orchestrator.errors import ConfigError, OutcomeUnknown, Rejected
 from orchestrator.model import NAME_PREFIX, Disk, Overlay, Place, Power, Progress
 from orchestrator.ports import DriverContext, Merges, MergingHypervisor, Plan
@@ -122,8 +123,9 @@ class ExternalSnapshot:
         """Merge the overlays of a cut, disk by disk, each into the file directly below it, and remove their files.
 
         Below an overlay is its own cut's point in time and nothing else: every other one reads the same afterwards.
-        Raises Rejected, and removes nothing, when the machine is off, or where an overlay that a guest wrote into was
-        taken out of its chain by another hand.
+        Raises Rejected, and removes nothing, when the machine is off, and where an overlay that a guest wrote into left
+        its chain in another way than by our merge: somebody has gone back to a point in time, or a bare QEMU was
+        started anew on an older file.
         """
         merges = self._merges()
         # Before its chains: of those, a machine that is off may tell no more than the top.
@@ -137,20 +139,22 @@ class ExternalSnapshot:
             if disk is not None:
                 for progress in merge(merges, disk, overlay, deadline, attach=disk in begun):
                     yield disk, progress
-            elif self._hypervisor.local and name not in begun and _is_written(overlay, deadline.within(_CALL)):
-                raise Rejected(
-                    f"the machine does not stand on {overlay}, and we did not merge it: a guest's data may be in it"
-                )
+            elif self._hypervisor.local:
+                self._check_merged(overlay, chains, deadline.within(_CALL), begun=name in begun)
             merges.close(overlay, deadline.within(_CALL))
             if self._hypervisor.local:
                 _remove(Path(overlay))
 
     def give_way(self, made: Mapping[str, Any], deadline: Deadline) -> None:
-        """Cancel the merges of a cut's overlays."""
+        """Cancel the merges of a cut's overlays, and let QEMU close those that are merged: they block a cut, too."""
         merges = self._merges()
-        for disk, chain in merges.chains(deadline).items():
-            for overlay in {each["overlay"] for each in made["disks"]} & set(chain):
+        chains = merges.chains(deadline)
+        for overlay in (disk["overlay"] for disk in made["disks"]):
+            disk = next((name for name, chain in chains.items() if overlay in chain), None)
+            if disk is not None:
                 merges.cancel(disk, overlay, deadline)
+            else:
+                merges.close(overlay, deadline)
 
     def close(self) -> None:
         """Nothing to release: the hypervisor belongs to who made it."""
@@ -158,6 +162,14 @@ class ExternalSnapshot:
     def _merges(self) -> Merges:
         assert isinstance(self._hypervisor, MergingHypervisor)
         return self._hypervisor.merges
+
+    def _check_merged(
+        self, overlay: str, chains: Mapping[str, tuple[str, ...]], deadline: Deadline, *, begun: bool
+    ) -> None:
+        """Raise Rejected when an overlay on which no disk stands may hold what a guest wrote, and nobody merged."""
+        if not (begun and _was_merged(overlay, chains, deadline)) and _is_written(overlay, deadline):
+            why = "and it is not known to be merged: a guest's data may be in it"
+            raise Rejected(f"the machine does not stand on {overlay}, {why}")
 
     def _in_use(self, plan: Plan, deadline: Deadline) -> bool:
         """Whether the machine stands on an overlay. When it is off, its hypervisor may know no more than the top of
@@ -224,6 +236,16 @@ def _create(overlay: Overlay, deadline: Deadline) -> None:
         raise Rejected(f"cannot make the overlay {path}: {ended.output}")
     _sync(Path(path))
     _sync(Path(path).parent)
+
+
+def _was_merged(overlay: str, chains: Mapping[str, tuple[str, ...]], deadline: Deadline) -> bool:
+    """Whether the machine stands on the file below an overlay, with another one on it: where a merge was begun and its
+    end was not seen, that is how it ended. Without another one on it, it may as well have been started anew there.
+    """
+    if not Path(overlay).exists():
+        return True
+    below = backing(overlay, deadline)
+    return any(below in chain[1:] for chain in chains.values())
 
 
 def _is_written(path: str, deadline: Deadline) -> bool:

@@ -35,7 +35,7 @@ def merge(
                 settled = Deadline.after(deadline.clock, _SETTLE)
                 last = progress
                 yield last
-            elif overlay not in (chain := merges.chains(deadline.within(_CALL))[disk]):
+            elif overlay not in (chain := _chain(merges, disk, deadline)):
                 break
             elif not going or attach:
                 merges.begin(disk, overlay, _below(overlay, chain), deadline.within(_CALL))
@@ -53,6 +53,13 @@ def merge(
         if going:
             with suppress(CallError):  # Whoever comes next finds it, and goes on with it.
                 merges.cancel(disk, overlay, Deadline.after(deadline.clock, _CALL))
+
+
+def _chain(merges: Merges, disk: str, deadline: Deadline) -> tuple[str, ...]:
+    chains = merges.chains(deadline.within(_CALL))
+    if disk not in chains:
+        raise Rejected(f"the disk {disk} is gone: nothing is known of its chain")
+    return chains[disk]
 
 
 def _below(overlay: str, chain: tuple[str, ...]) -> str:

@@ -30,7 +30,7 @@ def whole_disks(hypervisor: Hypervisor, deadline: Deadline) -> Sequence[Disk]:
     if not disks:
         raise Rejected("the machine has no writable disk")
     for disk in disks:
-        below = None if disk.format == "raw" else _backing(disk.path, deadline)
+        below = None if disk.format == "raw" else backing(disk.path, deadline)
         if below is not None:
             raise Rejected(
                 f"the disk {disk.name} ({disk.path}) stands on {below}: this driver keeps disks of one file only. "
@@ -48,7 +48,8 @@ def sync_folder(path: Path) -> None:
         os.close(opened)
 
 
-def _backing(path: str, deadline: Deadline) -> str | None:
+def backing(path: str, deadline: Deadline) -> str | None:
+    """The file that an image itself says it stands on; None when there is none. Raises OutcomeUnknown."""
     ended = run(["qemu-img", "info", "--force-share", "--output=json", path], deadline)
     try:
         below = json.loads(ended.output).get("backing-filename")

@@ -46,6 +46,11 @@ def chains(domain_xml: str) -> dict[str, tuple[str, ...]]:
     return {_target(disk): tuple(_chain(disk)) for disk in _disks(domain_xml) if _is_written(disk)}
 
 
+def is_live(domain_xml: str) -> bool:
+    """Whether a definition is that of a running domain, which has a number."""
+    return ET.fromstring(domain_xml).get("id") is not None  # noqa: S314 - libvirtd wrote it, which we trust with more
+
+
 def is_ready(domain_xml: str, target: str) -> bool:
     """Whether the job that merges a disk's active overlay has copied everything, so that the disk can go on without."""
     for disk in _disks(domain_xml):

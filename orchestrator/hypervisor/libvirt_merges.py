@@ -7,7 +7,7 @@ import libvirt
 
 from orchestrator.clock import Deadline
 from orchestrator.errors import OutcomeUnknown, Rejected
-from orchestrator.hypervisor.domain_xml import chains, is_ready, layers
+from orchestrator.hypervisor.domain_xml import chains, is_live, is_ready, layers
 from orchestrator.model import Progress
 
 T = TypeVar("T")
@@ -32,8 +32,18 @@ class LibvirtMerges:
         self._flags = libvirt.VIR_DOMAIN_BLOCK_COMMIT_DELETE if delete else 0
 
     def chains(self, deadline: Deadline) -> Mapping[str, tuple[str, ...]]:
-        """By the domain's live definition."""
-        return self._call("its chains", lambda domain: chains(domain.XMLDesc()), deadline)
+        """By the domain's live definition.
+
+        That of one that is off names the tops alone, so it is Rejected: no layer must be taken for one that is merged.
+        """
+
+        def look(domain: libvirt.virDomain) -> Mapping[str, tuple[str, ...]]:
+            described = domain.XMLDesc()
+            if not is_live(described):
+                raise Rejected("the machine is off: its overlays are merged when it runs")
+            return chains(described)
+
+        return self._call("its chains", look, deadline)
 
     def begin(self, disk: str, overlay: str, below: str, deadline: Deadline) -> None:
         """`virDomainBlockCommit` of one layer."""

@@ -30,6 +30,8 @@ class BareMerges:
         """`block-commit` of one layer. The name below is written into the layer above, as a path and not as a node."""
         top, *_ = self.chains(deadline)[disk]
         nodes = self._nodes(deadline)
+        if missing := {top, overlay, below} - nodes.keys():
+            raise Rejected(f"QEMU has no qcow2 or raw image open for {', '.join(sorted(missing))}")
         options: dict[str, Any] = {
             "job-id": node_name(overlay),
             "device": nodes[top],
@@ -57,7 +59,10 @@ class BareMerges:
         return Progress(done, total, ended=False)
 
     def cancel(self, disk: str, overlay: str, deadline: Deadline) -> None:
-        """`block-job-cancel`, and wait for the end: until then the disk takes no other job."""
+        """`block-job-cancel`, and wait for the end: until then the disk takes no other job.
+
+        One that had just ended leaves its overlay open, on top of what is active now, and would block the next cut.
+        """
         name = node_name(overlay)
         asked = False
         while (job := self._job(name, deadline)) is not None:
@@ -70,6 +75,8 @@ class BareMerges:
                 raise OutcomeUnknown(f"QEMU did not end the merge of {overlay} in time")
             else:
                 deadline.clock.sleep(_LOOK)
+        if not any(overlay in chain for chain in self.chains(deadline).values()):
+            self.close(overlay, deadline)
 
     def close(self, overlay: str, deadline: Deadline) -> None:
         """`blockdev-del` of what has this file open: the image, and then the file itself where that has a name."""

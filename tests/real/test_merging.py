@@ -17,6 +17,8 @@ from orchestrator.model import Machine, Progress
 from orchestrator.ports import DriverContext, Hypervisor, MergingHypervisor
 from tests.lab import Guest
 from tests.lab.kernel import run_tool
+from tests.lab.libvirtd import virsh
+from tests.lab.sharing import FreshLibvirtGuest
 
 pytest_plugins = ["tests.lab.fixtures"]
 pytestmark = pytest.mark.real
@@ -158,7 +160,7 @@ def test_an_overlay_that_left_its_chain_by_another_hand_is_not_removed(subject: 
     for disk in disks:
         run_tool("qemu-img", "create", "-q", "-f", "qcow2", disk["overlay"], "1M")
         run_tool("qemu-io", "-c", "write 0 64k", disk["overlay"])
-    with pytest.raises(Rejected, match="we did not merge it: a guest's data may be in it"):
+    with pytest.raises(Rejected, match="it is not known to be merged: a guest's data may be in it"):
         subject.remove(strange)
     assert all(path.exists() for path in overlays(strange))
     with pytest.raises(Rejected, match="does not carry our name"):
@@ -166,3 +168,46 @@ def test_an_overlay_that_left_its_chain_by_another_hand_is_not_removed(subject: 
     for path in overlays(strange):
         path.unlink()
     subject.remove(made)
+
+
+def test_a_machine_that_went_off_in_a_merge_loses_no_layer(
+    fresh_libvirt_guest: FreshLibvirtGuest, tmp_path: Path
+) -> None:
+    """The definition of a domain that is off names the tops of its chains alone."""
+    guest = fresh_libvirt_guest()
+    subject = Subject(guest, LibvirtDomain("qemu:///system", guest.name, CLOCK), tmp_path)
+    first, second = subject.cut("quiesce-f1"), subject.cut("quiesce-f2")
+    removal = subject.removal(first)
+    next(removal)
+    virsh("destroy", guest.name)
+    with pytest.raises(Rejected, match="the machine is off: its overlays are merged when it runs"):
+        list(removal)
+    with pytest.raises(Rejected, match="the machine is off: its overlays are merged when it runs"):
+        subject.remove(first, begun=["vda", "vdb"])
+    assert all(path.exists() for path in (*overlays(first), *overlays(second)))
+    virsh("start", guest.name)
+    subject.remove(first, begun=["vda", "vdb"])
+    assert not any(path.exists() for path in overlays(first))
+    subject.hypervisor.close()
+
+
+def test_a_qemu_that_was_started_anew_on_an_older_file_loses_no_overlay(subject: Subject) -> None:
+    """It shows no trace of the overlay, whose data are the guest's newest, although a merge of it was once begun."""
+    made = subject.cut("quiesce-n1")
+    stray = {**made, "name": "quiesce-n9", "disks": []}
+    for disk in made["disks"]:
+        path = disk["overlay"].replace("n1", "n9")
+        run_tool("qemu-img", "create", "-q", "-f", "qcow2", "-u", "-b", disk["overlay"], "-F", "qcow2", path, "1M")
+        run_tool("qemu-io", "-f", "qcow2", "-c", "write 0 64k", f"json:{json.dumps(alone(path))}")
+        stray["disks"].append({**disk, "overlay": path})
+    with pytest.raises(Rejected, match="it is not known to be merged"):
+        subject.remove(stray, begun=[*subject.chains()])
+    assert all(path.exists() for path in overlays(stray))
+    for path in overlays(stray):
+        path.unlink()
+    subject.remove(made)
+
+
+def alone(path: str) -> dict[str, Any]:
+    """An overlay without what is below it, which is in use."""
+    return {"driver": "qcow2", "backing": None, "file": {"driver": "file", "filename": path}}

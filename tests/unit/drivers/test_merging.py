@@ -1,5 +1,7 @@
 """Whatever is let go, in whatever order, broken off wherever: all other points in time read the same."""
 
+import json
+import subprocess
 from collections.abc import Sequence
 from contextlib import closing
 from itertools import islice
@@ -146,11 +148,13 @@ def test_another_s_job_is_not_taken_for_ours_and_not_cancelled() -> None:
     assert merges.jobs["vda"][0] == overlay("vda", 2)
 
 
-def test_a_machine_that_is_off_is_told_so_and_left_alone() -> None:
+def test_a_disk_that_is_gone_is_not_taken_for_merged() -> None:
     merges = machine([{0: 1}, {0: 2}])
-    with pytest.raises(Rejected, match="the machine is off: its overlays are merged when it runs"):
-        list(driver(merges, Power.OFF).remove(made(1), (), soon()))
-    assert len(merges.layers["vda"]) == 2
+    with closing(merge(merges, "vda", overlay("vda", 1), soon(), attach=False)) as merging:
+        next(merging)
+        del merges.layers["vda"]
+        with pytest.raises(Rejected, match="the disk vda is gone"):
+            list(merging)
 
 
 def files(folder: Path, content: bytes) -> dict[str, Any]:
@@ -172,10 +176,26 @@ def test_the_files_of_a_machine_that_is_off_stay_though_it_names_the_top_of_its_
     assert all(Path(disk["overlay"]).exists() for disk in made["disks"])
 
 
-def test_that_one_disk_was_merged_says_nothing_of_another(tmp_path: Path) -> None:
+def test_a_merge_whose_end_nobody_saw_is_no_leave_to_remove_what_a_guest_wrote(tmp_path: Path) -> None:
     made = files(tmp_path, b"what a guest has written")
     with pytest.raises(CallError):
-        list(driver(machine([{0: 1}]), local=True).remove(made, ["vda"], soon()))
+        list(driver(machine([{0: 1}]), local=True).remove(made, DISKS, soon()))
+    assert [Path(disk["overlay"]).exists() for disk in made["disks"]] == [True, True]
+
+
+def test_that_one_disk_was_merged_says_nothing_of_another(tmp_path: Path) -> None:
+    made = files(tmp_path, b"")
+    below = [Path(disk["overlay"]).with_suffix(".below") for disk in made["disks"]]
+    for disk, under in zip(made["disks"], below, strict=True):
+        create = ["qemu-img", "create", "-q", "-f", "qcow2", "-u", "-b", str(under), "-F", "raw", disk["overlay"], "1M"]
+        subprocess.run(create, check=True)
+        alone = {"driver": "qcow2", "backing": None, "file": {"driver": "file", "filename": disk["overlay"]}}
+        subprocess.run(["qemu-io", "-c", "write 0 64k", f"json:{json.dumps(alone)}"], check=True, capture_output=True)
+    merges = MemoryMerges(
+        {disk: {overlay(disk, 2): {}, str(under): {}} for disk, under in zip(DISKS, below, strict=True)}
+    )
+    with pytest.raises(Rejected, match=r"vdb.quiesce-1.qcow2, and it is not known to be merged"):
+        list(driver(merges, local=True).remove(made, ["vda"], soon()))
     assert [Path(disk["overlay"]).exists() for disk in made["disks"]] == [False, True]
 
 
