@@ -111,3 +111,25 @@ def test_external_snapshots_are_merged_back_after_each_run(product: Product, gue
     assert [(step["outcome"], "disk" in step["figures"]) for step in merged] == [("intent", True), ("done", True)] * 2
     assert all(step["figures"]["percent"] == 100 for step in merged if step["outcome"] == "done")
     assert not guest.fs_frozen()
+
+
+def test_what_a_kept_backup_stands_on_is_kept_and_each_is_told_to_after(product: Product, vm: Guest) -> None:
+    sent = product.folder / "sent"
+    script = product.folder / "send"
+    script.write_text(f'#!/bin/sh\necho "$QUIESCE_STATE $QUIESCE_PATH" >>{sent}\n')
+    script.chmod(0o755)
+    repository = product.folder / "repository"
+    keys = {"driver": "backup", "repository": str(repository), "quiesce": "required"}
+    product.table("jobs.job", machines=["vm"], after=[str(script)], **keys)
+    product.table("jobs.job.retention", keep_last=1)
+    full, incremental = (product.run().run["id"] for _ in range(2))
+    assert sent.read_text().splitlines() == [f"done {repository}/vm/{run}" for run in (full, incremental)]
+    looked = product("prune", "--dry-run", "--json").document
+    assert [(each["run"], each["reasons"]) for each in looked] == [
+        (full, [f"parent of {incremental}"]),
+        (incremental, ["last", "last good"]),
+    ]
+    product.table("jobs.job", machines=["vm"], full_every="1s", **keys)
+    again = product.run().run["id"]
+    assert [path.name for path in sorted((repository / "vm").glob("[!.]*"))] == [again]
+    assert [each["run"] for each in product("prune", "--json").document] == [again]
