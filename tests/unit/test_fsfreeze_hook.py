@@ -1,12 +1,15 @@
 """The guest's freeze hook and its scripts, run as the agent would, but on this host."""
 
 import os
+import signal
 import sqlite3
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.lab.waiting import wait_for
 
 CONFIG = Path(__file__).parents[2] / "config"
 GUEST_SCRIPTS = [
@@ -165,6 +168,45 @@ def test_a_script_without_its_configuration_does_nothing(hook: Hook) -> None:
     hook.environment |= {"QUIESCE_SQLITE_LIST": nowhere, "QUIESCE_MYSQL_CONFIG": nowhere}
     hook.environment["QUIESCE_POSTGRESQL_USER"] = "nobody-of-that-name"
     assert (hook("freeze"), hook("thaw"), hook.report()) == (0, 0, "1 3 thawed\n")
+
+
+#: What stands for a MySQL client and its server: a lock that is there while the session that took it lives.
+CLIENT = """#!/bin/sh
+cd "$(dirname "$0")" && echo $$ >session
+while read -r line; do
+    case $line in
+        FLUSH*) echo >locked && echo locked ;;
+        *UNLOCK*) echo held && rm locked ;;
+    esac
+done
+rm -f session
+"""
+
+
+@pytest.fixture
+def mysql(hook: Hook) -> Hook:
+    """The hook with the script `mysql`, and a client for it."""
+    (hook.scripts / "mysql").write_bytes((CONFIG / "fsfreeze-hook.d/mysql").read_bytes())
+    (hook.folder / "mariadb").write_text(CLIENT)
+    for program in (hook.scripts / "mysql", hook.folder / "mariadb"):
+        program.chmod(0o755)
+    (hook.folder / "my.cnf").write_text("[client]\n")
+    hook.environment |= {"QUIESCE_MYSQL_CONFIG": str(hook.folder / "my.cnf"), "PATH": f"{hook.folder}:{os.defpath}"}
+    return hook
+
+
+def test_mysql_is_locked_by_a_session_that_lives_until_the_thaw(mysql: Hook) -> None:
+    assert (mysql("freeze"), mysql.report()) == (0, "1 1 frozen\n")
+    assert (mysql.folder / "locked").exists()
+    assert (mysql("thaw"), mysql.report()) == (0, "1 1 thawed\n")
+    wait_for(lambda: not (mysql.folder / "session").exists(), 30, "the end of the session")
+    assert not (mysql.folder / "locked").exists()
+
+
+def test_a_mysql_session_that_died_before_the_thaw_is_told(mysql: Hook) -> None:
+    assert mysql("freeze") == 0
+    os.kill(int((mysql.folder / "session").read_text()), signal.SIGKILL)
+    assert (mysql("thaw"), mysql.report()) == (0, "1 1 lost\n")
 
 
 @pytest.mark.parametrize("path", GUEST_SCRIPTS, ids=lambda path: path.name)
