@@ -1,11 +1,17 @@
 """What every test shares."""
 
+import signal
+
 import pytest
 from hypothesis import settings
 
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+# A shell that starts us in its background has us ignore Ctrl-C, and what is tested here would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.lab.fixtures", "tests.postgres", "tests.journals"]
 

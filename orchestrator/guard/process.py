@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from orchestrator.clock import Deadline
@@ -16,6 +15,9 @@ from orchestrator.guard.wire import LONGEST, Armed, Message, decode, encode
 
 #: There, when systemd has booted this host (sd_booted(3)).
 _SYSTEMD = Path("/run/systemd/system")
+
+#: Guards that were left while they were at work: kept, so that each is waited for when it has ended.
+_left: list[subprocess.Popen[bytes]] = []
 
 Command = Sequence[str]
 
@@ -99,8 +101,11 @@ class Process:
         self._link.close()
         if self._process.stderr is not None:
             self._process.stderr.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(1.0)  # no zombie, unless it is at work
+        try:
+            self._process.wait(1.0)
+        except subprocess.TimeoutExpired:  # it is at work
+            _left.append(self._process)
+        _left[:] = [process for process in _left if process.poll() is None]
 
     def _last_words(self) -> str:
         """What it wrote when it could not start: the last line, which is what Python's tracebacks end with."""

@@ -1,5 +1,6 @@
 """The guard as a process, on fake guests: whatever becomes of its orchestrator, they are thawed, and it says so."""
 
+import gc
 import os
 import select
 import signal
@@ -15,6 +16,7 @@ import pytest
 from orchestrator.clock import SystemClock
 from orchestrator.errors import NoGuard
 from orchestrator.guard.leases import ProcessGuard
+from orchestrator.guard.process import Process
 from orchestrator.guard.watch import SLACK
 from orchestrator.model import Action, Machine, Outcome, Step
 from tests.fakes import faults
@@ -265,3 +267,17 @@ def test_where_systemd_run_is_refused_it_is_started_plainly(systemd_run: Path, r
     with closing(ProcessGuard(records, SystemClock())) as guard:
         guard.arm("run", Machine("a", agent="/nowhere")).release()
         assert Path(f"/proc/{guard.pid}/cmdline").read_text().split("\0")[-3:-1] == ["-m", "orchestrator.guard_main"]
+
+
+def test_one_that_is_left_at_work_is_waited_for_when_it_has_ended() -> None:
+    """Dropped unwaited, it would stay as a zombie, and Python warn of it: warnings are errors here."""
+    busy = Process([sys.executable, "-c", "import signal; signal.pause()"])
+    number = busy.pid
+    busy.close()
+    del busy
+    gc.collect()
+    os.kill(number, signal.SIGKILL)
+    os.waitid(os.P_PID, number, os.WEXITED | os.WNOWAIT)
+    Process([sys.executable, "-c", ""]).close()
+    with pytest.raises(ChildProcessError):
+        os.waitid(os.P_PID, number, os.WEXITED | os.WNOHANG)

@@ -175,6 +175,9 @@ class _Program:
         if self._guard.alive:
             raise subprocess.TimeoutExpired("guard", seconds)
 
+    def poll(self) -> int | None:
+        return None if self._guard.alive else 0
+
 
 class _Silence:
     """What a guard that was killed has written on its standard error."""
