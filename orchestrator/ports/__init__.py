@@ -1,0 +1,60 @@
+"""The seams of the product: what the heart needs from the world, as protocols.
+
+Every call that leaves the process has a deadline and ends in one of four ways: it returns, or it raises
+`Unreachable` (nothing was sent), `Rejected` (the other side said no) or `OutcomeUnknown` (sent; no trustworthy
+answer). No other exception crosses a seam, whatever a hostile guest or a broken library does.
+"""
+
+from orchestrator.ports.agents import Agent, Observer
+from orchestrator.ports.backups import Domains, Examine, Images, Repository
+from orchestrator.ports.connections import Connections
+from orchestrator.ports.drivers import (
+    CopyingDriver,
+    Driver,
+    DriverContext,
+    LocatingDriver,
+    MergingDriver,
+    Plan,
+    QuiescingDriver,
+    RemovingDriver,
+)
+from orchestrator.ports.guards import Guard, Lease, Record
+from orchestrator.ports.hypervisors import (
+    Copies,
+    CopyingHypervisor,
+    Hypervisor,
+    Merges,
+    MergingHypervisor,
+    QuiescingHypervisor,
+)
+from orchestrator.ports.journals import Journal, Schedules, Statistics
+
+__all__ = [
+    "Agent",
+    "Connections",
+    "Copies",
+    "CopyingDriver",
+    "CopyingHypervisor",
+    "Domains",
+    "Driver",
+    "DriverContext",
+    "Examine",
+    "Guard",
+    "Hypervisor",
+    "Images",
+    "Journal",
+    "Lease",
+    "LocatingDriver",
+    "Merges",
+    "MergingDriver",
+    "MergingHypervisor",
+    "Observer",
+    "Plan",
+    "QuiescingDriver",
+    "QuiescingHypervisor",
+    "Record",
+    "RemovingDriver",
+    "Repository",
+    "Schedules",
+    "Statistics",
+]
