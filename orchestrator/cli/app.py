@@ -29,7 +29,7 @@ def make_app(wire: Wire) -> typer.Typer:
     # Rich is loaded for tables only: help in plain text and no decorated tracebacks keep every start short.
     app = typer.Typer(
         name="quiesce",
-        help="Consistent snapshots of running QEMU/KVM guests.",
+        help="Consistent snapshots and backups of running QEMU/KVM guests.",
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,
