@@ -3,6 +3,7 @@
 Neither the journal nor the guest is needed, nor the host that a backup was made on: the repository is enough.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
@@ -192,7 +193,7 @@ class Backups:
             if folder.resolve().is_relative_to(repository.path.resolve()):
                 raise ConfigError(f"{folder} is in the repository {repository.path}: restore to somewhere else")
         for disk in untouchable:
-            if Path(disk.path).exists():
+            if os.path.lexists(disk.path):
                 raise ConfigError(f"{disk.path} is there already; --force replaces it")
 
     def _check_definition(self, backup: Backup, name: str, disks: Sequence[RestoredDisk]) -> None:

@@ -142,15 +142,17 @@ class Stop:
 
     def request(self) -> None:
         """Ask everybody to end. Not to be called from a signal handler: it takes a lock."""
-        with self._lock:
+        with self._lock:  # till the last is called: what a listener uses may be gone when its `with` is left
             self._requested = True
-            listeners = list(self._listeners)
-        for listener in listeners:
-            listener()
+            for listener in self._listeners:
+                listener()
 
     @contextmanager
     def calling(self, listener: Callable[[], None]) -> Iterator[None]:
-        """Within the `with`, call `listener` when the request is made, or at once when it was made already."""
+        """Within the `with`, call `listener` when the request is made, or at once when it was made already.
+
+        Afterwards it is not called any more. It must not wait for anybody.
+        """
         with self._lock:
             self._listeners.append(listener)
         try:

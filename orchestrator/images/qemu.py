@@ -28,14 +28,19 @@ class QemuImages:
         self._tools = Tools(clock)
 
     def flatten(self, files: Mapping[Path, Sequence[Path]], form: ImageFormat) -> None:
-        asides = {target: target.with_name(f".{target.name}.partial") for target in files}
+        asides: dict[Path, Path] = {}
         try:
             for target, chain in files.items():
+                asides[target] = _new(target.with_name(f".{target.name}.partial"))
                 self._convert(chain, asides[target], form)
             for target, aside in asides.items():
                 aside.replace(target)
             for folder in {target.parent for target in files}:
                 _flush(folder)
+        except FileExistsError as error:
+            raise Rejected(
+                f"{error.filename} is there already: another restore writes it, or one was killed; then remove it"
+            ) from error
         except OSError as error:
             raise Rejected(f"cannot write {error.filename}: {error.strerror}") from error
         finally:
@@ -63,14 +68,12 @@ class QemuImages:
 
     def filesystems(self, disk: str, chain: Sequence[Path]) -> tuple[ExaminedFilesystem, ...]:
         with _scratch() as folder:
-            raw = folder / "raw"
+            raw = _new(folder / "raw")
             self._convert(chain, raw, ImageFormat.RAW)
             return tuple(filesystems.examine(disk, raw, self._tools))
 
     def _convert(self, chain: Sequence[Path], to: Path, form: ImageFormat) -> None:
-        """Write a chain's contents into one file, and flush it."""
-        to.touch(mode=0o600)
-        to.chmod(0o600)
+        """Write a chain's contents into an empty file, and flush it."""
         # qemu-img leaves the mode of a file alone, and leaves out what is zero (-S 4k, its default).
         name = name_of(chain)
         ended = self._tools.run("qemu-img", "convert", "-q", "-O", form, name, str(to))
@@ -87,6 +90,12 @@ def _scratch() -> Iterator[Path]:
             yield Path(folder)
     except OSError as error:
         raise Rejected(f"cannot examine a backup: {error.filename}: {error.strerror}") from error
+
+
+def _new(path: Path) -> Path:
+    """Make an empty file for its owner alone, through no link. Raises FileExistsError."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    return path
 
 
 def _flush(path: Path) -> None:

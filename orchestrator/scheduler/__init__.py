@@ -128,15 +128,21 @@ class Scheduler:
             self._schedules.decided(job.name, replace(horizon, until=decision.horizon))
 
     def _horizon(self, job: Job, known: Horizon | None) -> Horizon | None:
-        """The horizon of a job that has a schedule. One that is new, or has another one now, begins now."""
+        """The horizon of a job that has a schedule. One that is new, or has another one now, begins now.
+
+        One that lies ahead is from a clock that was wrong: waiting for it could last years. What was run is run once.
+        """
         if job.schedule is None and job.every is None:
             return None
+        now = self._clock.now()
         schedule = f"{job.schedule or job.every} {job.timezone or ''}".strip()
         if known is not None and known.schedule == schedule:
-            return known
-        now = self._clock.now()
-        # An interval is due at once; a time of the day is waited for.
-        new = Horizon(schedule, now, now - timedelta(microseconds=1) if job.every is not None else now)
+            if known.until <= now:
+                return known
+            new = replace(known, until=now)
+        else:
+            # An interval is due at once; a time of the day is waited for.
+            new = Horizon(schedule, now, now - timedelta(microseconds=1) if job.every is not None else now)
         self._schedules.decided(job.name, new)
         return new
 

@@ -70,9 +70,7 @@ class Every:
         self._step, self._first = timedelta(seconds=seconds), first
 
     def after(self, moment: datetime) -> datetime:
-        """See `Times`."""
-        if moment < self._first:
-            return self._first
+        """See `Times`. The grid has no beginning: the clock may be set back to before it was laid."""
         return self._first + ((moment - self._first) // self._step + 1) * self._step
 
 

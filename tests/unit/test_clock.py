@@ -48,3 +48,28 @@ def test_a_stop_reaches_those_who_listen_and_those_who_come_later() -> None:
     with stop.calling(lambda: heard.append("late")):
         pass
     assert heard == ["present", "late"]
+
+
+def test_a_stop_calls_nobody_who_has_left() -> None:
+    """What a listener uses may be gone then: a file that it writes to may be another one."""
+    stop, called, events = Stop(), threading.Event(), list[str]()
+
+    def leave() -> None:
+        with stop.calling(lambda: events.append("called")):
+            entered.set()
+            called.wait(30)
+        events.append("left")
+        gone.set()
+
+    entered, gone = threading.Event(), threading.Event()
+
+    def first() -> None:
+        called.set()
+        gone.wait(0.2)  # as long as it takes the other one to leave, if it can
+
+    with stop.calling(first):
+        leaving = Task(SystemClock(), "leaving", leave)
+        assert entered.wait(30)
+        stop.request()
+    leaving.join()
+    assert events == ["called", "left"]

@@ -41,6 +41,18 @@ def test_any_file_name_will_do(tmp_path: Path, name: str) -> None:
     assert (tmp_path / f"{name}.raw").read_bytes() == b"\7" * (1 << 20)
 
 
+def test_nothing_is_written_through_a_link_and_nobody_s_file_removed(tmp_path: Path) -> None:
+    """Whoever may write to the folder could have us overwrite any file."""
+    theirs = tmp_path / "theirs"
+    theirs.write_text("precious")
+    (tmp_path / ".out.partial").symlink_to(theirs)
+
+    with pytest.raises(Rejected, match=r"\.out\.partial is there already"):
+        IMAGES.flatten({tmp_path / "out": [tmp_path / "image"]}, ImageFormat.RAW)
+    assert theirs.read_text() == "precious"
+    assert (tmp_path / ".out.partial").is_symlink()
+
+
 def test_what_is_no_image_is_told_by_its_name(tmp_path: Path) -> None:
     bad = tmp_path / "bad"
     bad.write_bytes(b"no image")

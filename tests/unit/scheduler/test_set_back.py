@@ -1,0 +1,70 @@
+"""A host that begins with a clock that is years ahead, and is set right: no job waits for those years."""
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from orchestrator.errors import AlreadyRun
+from orchestrator.model import Job
+from orchestrator.scheduler import Scheduler
+from tests.fakes.schedules import MemorySchedules
+from tests.unit.scheduler.test_day import DayClock
+
+BEGIN = datetime(2026, 3, 2, 13, 7, tzinfo=UTC)
+HOUR, YEAR = 3600.0, 365 * 86400.0
+
+
+class Times:
+    """A service that only remembers what it ran, each time once, as the journal does."""
+
+    def __init__(self, job: Job) -> None:
+        self.jobs = {job.name: job}
+        self.machines: dict[str, object] = {}
+        self.ran: list[datetime] = []
+
+    def run(self, job: str, *, scheduled_for: datetime, leaving_out: Collection[str], stop: object) -> None:
+        if scheduled_for in self.ran:
+            raise AlreadyRun("it is in the journal")
+        self.ran.append(scheduled_for)
+        raise AlreadyRun("the run is of no interest here")
+
+
+def look(scheduler: Scheduler, clock: DayClock) -> None:
+    scheduler.look()
+    clock.work_off()
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        Job("j", ("vm",), "command", every=HOUR),
+        Job("j", ("vm",), "command", schedule="0 * * * *", timezone="UTC"),
+    ],
+    ids=["interval", "cron"],
+)
+def test_a_clock_that_is_set_back_holds_up_no_job(job: Job) -> None:
+    clock, schedules, service = DayClock(BEGIN), MemorySchedules(), Times(job)
+    scheduler = Scheduler(service, schedules, clock)  # type: ignore[arg-type]  # it has all that is used
+    clock.step(10 * YEAR)
+    look(scheduler, clock)
+    clock.step(HOUR)
+    look(scheduler, clock)
+    ahead = len(service.ran)
+    assert ahead
+    clock.step(-10 * YEAR)
+    for _ in range(6):
+        look(scheduler, clock)
+        clock.step(HOUR / 2)
+    later = service.ran[ahead:]
+    assert len(later) >= 2
+    assert all(timedelta(0) <= clock.now() - moment <= timedelta(hours=3) for moment in later)
+
+
+def test_a_clock_that_is_set_back_a_little_runs_nothing_twice() -> None:
+    clock, schedules, service = DayClock(BEGIN), MemorySchedules(), Times(Job("j", ("vm",), "command", every=HOUR))
+    scheduler = Scheduler(service, schedules, clock)  # type: ignore[arg-type]  # it has all that is used
+    for seconds in (0.0, HOUR, -0.1, 0.2, -5.0, 6.0, HOUR - 1.0):
+        clock.step(seconds)
+        look(scheduler, clock)
+    assert len(service.ran) == len(set(service.ran)) == 3
