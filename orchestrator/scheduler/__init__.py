@@ -103,7 +103,8 @@ class Scheduler:
         with self._looking:
             horizons, pauses = self._schedules.horizons(), self._schedules.pauses()
             paused = {kind: {pause.name for pause in pauses if pause.kind is kind} for kind in Pausable}
-            for job in [self._service.jobs[name] for name in names or self._service.jobs]:
+            jobs = self._service.jobs
+            for job in [jobs[name] for name in names or jobs if name in jobs]:  # one may have just gone
                 horizon = self._horizon(job, horizons.get(job.name))
                 if horizon is not None and job.name not in self._queue:
                     self._decide(job, horizon, paused)

@@ -1,4 +1,4 @@
-"""A host that begins with a clock that is years ahead, and is set right: no job waits for those years."""
+"""What the daemon does not expect: a clock that is set right after it was years ahead, and a job that has just gone."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
@@ -59,6 +59,14 @@ def test_a_clock_that_is_set_back_holds_up_no_job(job: Job) -> None:
     later = service.ran[ahead:]
     assert len(later) >= 2
     assert all(timedelta(0) <= clock.now() - moment <= timedelta(hours=3) for moment in later)
+
+
+def test_an_alarm_of_a_job_that_is_configured_no_more_is_nothing() -> None:
+    """It went off while the configuration was read again."""
+    clock, schedules, service = DayClock(BEGIN), MemorySchedules(), Times(Job("j", ("vm",), "command", every=HOUR))
+    Scheduler(service, schedules, clock).look("gone")  # type: ignore[arg-type]  # it has all that is used
+    clock.work_off()
+    assert service.ran == []
 
 
 def test_a_clock_that_is_set_back_a_little_runs_nothing_twice() -> None:
