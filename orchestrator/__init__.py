@@ -1,1 +1,1 @@
-"""Consistent snapshots of running QEMU/KVM guests: freeze, cut and thaw as one transaction."""
+"""Consistent snapshots and backups of running QEMU/KVM guests: freeze, cut and thaw as one transaction."""

@@ -74,7 +74,7 @@ def test_all_drivers_of_the_project_are_named(product: Product) -> None:
     product.job("vm", cut=["/bin/true"], driver="tape")
     ended = product("jobs")
     assert ended.code == 2
-    assert "known are: command, external-snapshot" in ended.err
+    assert "known are: backup, btrfs, command, external-snapshot, libvirt-quiesce, reflink" in ended.err
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(installed: Path) -> None:
