@@ -17,8 +17,11 @@ setup: packages .venv/.project ## Install the system packages that are missing, 
 demo: setup ## See it work: two real guests, and one run over both
 	@$(BIN)/python -m tests.demo
 
+# Half of a test's time is waiting, for a guest or for a limit: more of them than processors.
+TESTERS ?= 3
+
 test: setup ## Run the tests; choose some with ARGS='-m "not real" -k journal'
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile $(ARGS)
 
 lint: setup ## Check style, types and layers
 	@$(BIN)/ruff check

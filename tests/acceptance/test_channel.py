@@ -75,6 +75,20 @@ def test_a_channel_that_libvirt_keeps_its_hands_off(product: Product, vm: Libvir
     assert in_xml(vm.name).keys() == in_xml(vm.name, "--inactive").keys() == {AGENT_CHANNEL}
 
 
+@pytest.mark.parametrize("agent", ["absent", "mute"])
+def test_it_is_changed_also_where_no_agent_answers(product: Product, vm: LibvirtGuest, agent: str) -> None:
+    """That is when one needs it."""
+    if agent == "absent":
+        vm.kill_agent()
+    else:
+        vm.stop_agent()
+    for act, past in (("add", "added"), ("remove", "removed")):
+        ended = product("channel", act, "vm", "--name", HIDDEN_CHANNEL, "--config", "--json")
+        assert (ended.code, ended.run["steps"][-1]["figures"][past]) == (0, ["config"]), ended.err
+    [own] = product("channel", "show", "vm", "--json").document["answer"]
+    assert (own["name"], own["scopes"]) == (AGENT_CHANNEL, ["live", "config"])
+
+
 def test_libvirt_chooses_the_path_of_its_own_channel(product: Product, lab: None) -> None:
     """A guest without an agent, and without a bus for the channel; it need not boot."""
     guest = LibvirtGuest(Spec(channels=()))

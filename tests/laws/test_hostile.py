@@ -158,6 +158,7 @@ def dripping(text: bytes) -> Fault:
     return Fault(instead=drops())
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("command", [STATUS, INFO, SYSTEM, MOUNTS, FREEZE, THAW])
 @pytest.mark.parametrize("flood", [False, True])
 def test_a_reply_that_does_not_end_ends_at_the_deadline(
