@@ -30,7 +30,8 @@ A caller that needs to know *whether something happened* catches the three kinds
 distinction is the reason why they exist. The message says what happened; `advice` says what to do next.
 """
 
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import ClassVar, Self
 
 
 class QuiesceError(Exception):
@@ -46,6 +47,11 @@ class ConfigError(QuiesceError):
 
 class NotFound(QuiesceError):
     """There is no run, job or machine by this name."""
+
+    @classmethod
+    def in_configuration(cls, kind: str, name: str, known: Iterable[str]) -> Self:
+        """The error for a name of that kind which the configuration does not have; it has the `known` ones."""
+        return cls(f"there is no {kind} {name!r}; the configuration has: {', '.join(known) or 'none'}")
 
 
 class Refused(QuiesceError):

@@ -350,12 +350,12 @@ class Service:
 
     def _job(self, name: str) -> Job:
         if name not in self.jobs:
-            raise NotFound(f"there is no job {name!r}; the configuration has: {', '.join(self.jobs) or 'none'}")
+            raise NotFound.in_configuration("job", name, self.jobs)
         return self.jobs[name]
 
     def _machine(self, name: str) -> Machine:
         if name not in self.machines:
-            raise NotFound(f"there is no machine {name!r}; the configuration has: {', '.join(self.machines) or 'none'}")
+            raise NotFound.in_configuration("machine", name, self.machines)
         return self.machines[name]
 
 

@@ -50,8 +50,7 @@ class Entries:
     def machine(self, name: str) -> Machine:
         """The machine of that name. Raises NotFound."""
         if name not in self._machines:
-            known = ", ".join(self._machines) or "none"
-            raise NotFound(f"there is no machine {name!r}; the configuration has: {known}")
+            raise NotFound.in_configuration("machine", name, self._machines)
         return self._machines[name]
 
     def asked(self, machine: Machine, what: Figures, question: Callable[[], T]) -> tuple[str, T]:

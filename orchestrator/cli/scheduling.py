@@ -1,11 +1,10 @@
 """The commands about schedules: when jobs are due, and what is kept from running."""
 
-import getpass
-import socket
 from typing import Annotated
 
 import typer
 
+from orchestrator import owner
 from orchestrator.cli.session import Json, session
 from orchestrator.clock import SystemClock
 from orchestrator.errors import NotFound
@@ -39,9 +38,9 @@ def pause(
     with session(context, as_json=json) as here:
         known = here.settings().jobs if kind is Pausable.JOB else here.settings().machines
         if name not in known:
-            raise NotFound(f"there is no {kind} {name!r}; the configuration has: {', '.join(known) or 'none'}")
-        by = f"{getpass.getuser()}@{socket.gethostname()}"
-        new = here.wire.schedules(here.config).pause(Pause(kind, name, SystemClock().now(), by, reason))
+            raise NotFound.in_configuration(kind, name, known)
+        new_pause = Pause(kind, name, SystemClock().now(), owner.operator(), reason)
+        new = here.wire.schedules(here.config).pause(new_pause)
         here.output.paused(kind, name, paused=True, changed=new)
 
 
