@@ -9,7 +9,7 @@ from orchestrator.ports import Driver, DriverContext, Hypervisor, Repository
 
 if TYPE_CHECKING:
     from orchestrator.agent.guest import GuestAgent
-    from orchestrator.bench.seams import Channels, PowerSwitch
+    from orchestrator.operating.seams import Channels, PowerSwitch
 
 
 class RealConnections:

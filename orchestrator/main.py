@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, NoReturn, TextIO, cast
 from orchestrator import answers, drivers, owner
 from orchestrator.answers import Report
 from orchestrator.backups import Backups
-from orchestrator.bench import Bench, Entries
 from orchestrator.cli import make_app
 from orchestrator.cli.streams import Stream
 from orchestrator.clock import Bell, Stop, SystemClock
 from orchestrator.examining import Examiner
 from orchestrator.model import Coming, Machine
+from orchestrator.operating import Entries, Operating
 from orchestrator.ports import Domains, Journal, Schedules, Statistics
 from orchestrator.service import Service
 from orchestrator.settings import Settings, load
@@ -107,7 +107,7 @@ class Wiring:
         memory = _state_folder(settings.journal_url) / "repositories"
         return _backups(folders, memory, settings.machines, journal)
 
-    def bench(self, path: Path) -> Bench:
+    def operating(self, path: Path) -> Operating:
         from orchestrator.connections import RealConnections
         from orchestrator.journal import SqlJournal
 
@@ -121,7 +121,7 @@ class Wiring:
             operator=owner.operator(),
             recover=lambda: self.service(path).recover(),
         )
-        return Bench(entries, RealConnections(clock))
+        return Operating(entries, RealConnections(clock))
 
     def init(self, path: Path, uri: str) -> tuple[str, ...]:
         from orchestrator.hypervisor.domains import LibvirtDomains

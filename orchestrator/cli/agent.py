@@ -46,7 +46,7 @@ def make_agent() -> typer.Typer:
 def _asking(question: Question) -> Callable[..., None]:
     def ask(context: typer.Context, json: Json = False) -> None:
         with session(context, as_json=json) as here:
-            here.output.answer(here.bench().asking.ask(context.meta[_MACHINE], question))
+            here.output.answer(here.operating().asking.ask(context.meta[_MACHINE], question))
 
     return ask
 
@@ -54,7 +54,7 @@ def _asking(question: Question) -> Callable[..., None]:
 def trim(context: typer.Context, json: Json = False) -> None:
     """Let the guest give the space of deleted files back to the host."""
     with session(context, as_json=json) as here:
-        asking = here.bench().asking
+        asking = here.operating().asking
         run, answer = here.work(lambda observer, stop: asking.trim(context.meta[_MACHINE]))
         if answer is None:
             here.ended(run)
@@ -78,7 +78,7 @@ def execute(
     When it could not be run, the exit code is 1, or 5 when the machine is held, and standard error says why.
     """
     with session(context, as_json=json) as here:
-        asking, machine = here.bench().asking, context.meta[_MACHINE]
+        asking, machine = here.operating().asking, context.meta[_MACHINE]
         run, result = here.work(lambda observer, stop: asking.execute(machine, words, timeout, stop=stop))
         if result is None:
             here.ended(run)
@@ -99,7 +99,7 @@ def raw(
     """Send any command to the agent. Those that freeze, thaw or power the guest have commands of their own."""
     with session(context, as_json=json) as here:
         here.tell([_WARNING])
-        asking = here.bench().asking
+        asking = here.operating().asking
         run, answer = here.work(lambda observer, stop: asking.raw(context.meta[_MACHINE], request))
         if answer is None:
             here.ended(run)

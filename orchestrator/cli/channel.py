@@ -26,7 +26,7 @@ def make_channel() -> typer.Typer:
 def show(context: typer.Context, machine: Machine, json: Json = False) -> None:
     """List a machine's virtio channels: where each is, whether an agent has opened it, and its socket."""
     with session(context, as_json=json) as here:
-        here.output.answer(here.bench().channelling.show(machine))
+        here.output.answer(here.operating().channelling.show(machine))
 
 
 def add(
@@ -40,7 +40,7 @@ def add(
 ) -> None:
     """Add a channel where it is missing, in the running machine and in its definition, and say what comes next."""
     with session(context, as_json=json) as here:
-        channelling = here.bench().channelling
+        channelling = here.operating().channelling
         run = here.work(lambda observer, stop: channelling.add(machine, name, path, _scopes(live, config), observer))
         here.ended(run)
         if run.state is State.DONE:
@@ -57,7 +57,7 @@ def remove(
 ) -> None:
     """Remove a channel where it is."""
     with session(context, as_json=json) as here:
-        channelling = here.bench().channelling
+        channelling = here.operating().channelling
         here.ended(here.work(lambda observer, stop: channelling.remove(machine, name, _scopes(live, config), observer)))
 
 

@@ -61,6 +61,6 @@ def wakeup(context: typer.Context, machine: Name, wait: Annotated[float, _WAIT] 
 def _power(context: typer.Context, machine: str, request: PowerRequest, wait: float, as_json: bool) -> None:
     """Exits with 0 when the machine's own event has shown it."""
     with session(context, as_json=as_json) as here:
-        powering = here.bench().powering
+        powering = here.operating().powering
         run = here.work(lambda observer, stop: powering.power(machine, request, wait, observer, stop))
         here.ended(run)

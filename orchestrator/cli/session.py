@@ -15,7 +15,7 @@ from orchestrator import durations, policy
 from orchestrator.cli import failures
 from orchestrator.cli.output import Output, choose
 from orchestrator.cli.streams import Stream
-from orchestrator.cli.wire import Bench, Configured, Service, Wire
+from orchestrator.cli.wire import Configured, Operating, Service, Wire
 from orchestrator.clock import Bell, Stop
 from orchestrator.errors import QuiesceError
 from orchestrator.model import Run
@@ -69,8 +69,8 @@ class Session:
     def service(self) -> Service:
         return self.wire.service(self.config)
 
-    def bench(self) -> Bench:
-        return self.wire.bench(self.config)
+    def operating(self) -> Operating:
+        return self.wire.operating(self.config)
 
     def work(self, work: Callable[[Observer, Stop], T], hangup: Bell | None = None) -> T:
         """Do what may freeze or thaw guests, to its end, whatever signals come, and show its steps meanwhile.

@@ -94,7 +94,7 @@ class Backups(Protocol):
 
 
 class Asking(Protocol):
-    """The agent itself, as `orchestrator.bench.Asking` documents it."""
+    """The agent itself, as `orchestrator.operating.Asking` documents it."""
 
     def ask(self, machine: str, question: Question) -> Answer: ...
 
@@ -108,7 +108,7 @@ class Asking(Protocol):
 
 
 class Powering(Protocol):
-    """A machine's power, as `orchestrator.bench.power.Powering` documents it."""
+    """A machine's power, as `orchestrator.operating.power.Powering` documents it."""
 
     def power(
         self,
@@ -121,7 +121,7 @@ class Powering(Protocol):
 
 
 class Channelling(Protocol):
-    """A machine's channels, as `orchestrator.bench.channels.Channelling` documents them."""
+    """A machine's channels, as `orchestrator.operating.channels.Channelling` documents them."""
 
     def show(self, machine: str) -> Answer: ...
 
@@ -132,7 +132,7 @@ class Channelling(Protocol):
     def remove(self, machine: str, name: str, scopes: Collection[Scope], observer: Observer | None = None) -> Run: ...
 
 
-class Bench(Protocol):
+class Operating(Protocol):
     """What an operator does to one machine by hand."""
 
     @property
@@ -159,8 +159,8 @@ class Wire(Protocol):
     def backups(self, path: Path, repository: Path | None) -> Backups:
         """The use cases over all repositories of the configuration, or, without reading it, over that one."""
 
-    def bench(self, path: Path) -> Bench:
-        """The operator's bench over the configured journal. Raises JournalError."""
+    def operating(self, path: Path) -> Operating:
+        """An operator's acts over the configured journal. Raises JournalError."""
         ...
 
     def init(self, path: Path, uri: str) -> tuple[str, ...]:

@@ -11,10 +11,10 @@ import pytest
 from orchestrator import owner
 from orchestrator.agent.guest import GuestAgent
 from orchestrator.agent.unix import unix_channel
-from orchestrator.bench.seams import Channels, PowerSwitch
 from orchestrator.clock import SystemClock
 from orchestrator.journal import SqlJournal
 from orchestrator.model import Consistency, Job, Machine, Owner, Run, State
+from orchestrator.operating.seams import Channels, PowerSwitch
 from orchestrator.policy import exit_code
 from orchestrator.ports import Driver, Examine, Hypervisor, Journal
 from orchestrator.service import Service

@@ -11,7 +11,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.model import Action, State
 from tests.fakes.agent import FakeAgent
 from tests.laws.conftest import World
-from tests.laws.test_bench import bench
+from tests.laws.test_operating import operating
 
 NAME = "org.qemu.guest_agent.1"
 
@@ -54,7 +54,7 @@ def channels(world: World, guest: FakeAgent) -> MemoryChannels:
 def test_adding_and_removing_is_idempotent_and_in_the_history(
     world: World, guest: FakeAgent, channels: MemoryChannels
 ) -> None:
-    channelling = bench(world).channelling
+    channelling = operating(world).channelling
     assert channelling.show("vm").value == []
     for added in ([Scope.LIVE, Scope.CONFIG], []):
         run = channelling.add("vm", NAME, None, ())
@@ -69,16 +69,16 @@ def test_adding_and_removing_is_idempotent_and_in_the_history(
 def test_a_frozen_guest_keeps_its_channels(world: World, guest: FakeAgent, channels: MemoryChannels) -> None:
     guest.frozen, guest.believes_frozen = {"/"}, True
     channels.there[Scope.LIVE].add(NAME)
-    assert bench(world).channelling.remove("vm", NAME, ()).state is State.REFUSED
-    assert bench(world).channelling.add("vm", "other", None, ()).state is State.REFUSED
+    assert operating(world).channelling.remove("vm", NAME, ()).state is State.REFUSED
+    assert operating(world).channelling.add("vm", "other", None, ()).state is State.REFUSED
     assert channels.there == {Scope.LIVE: {NAME}, Scope.CONFIG: set()}
 
 
 def test_what_a_machine_does_not_have_is_not_changed(world: World, guest: FakeAgent, channels: MemoryChannels) -> None:
     del channels.there[Scope.LIVE]
-    run = bench(world).channelling.add("vm", NAME, None, (Scope.LIVE,))
+    run = operating(world).channelling.add("vm", NAME, None, (Scope.LIVE,))
     assert (run.state, "use --config" in str(run.error)) == (State.FAILED, True)
-    assert bench(world).channelling.add("vm", NAME, None, ()).state is State.DONE
+    assert operating(world).channelling.add("vm", NAME, None, ()).state is State.DONE
 
 
 @pytest.mark.parametrize(("name", "path"), [("a b", None), ("", None), (NAME, "relative"), (NAME, "/" + "x" * 107)])
@@ -86,10 +86,10 @@ def test_a_name_or_a_path_that_cannot_be_is_a_mistake(
     world: World, guest: FakeAgent, channels: MemoryChannels, name: str, path: str | None
 ) -> None:
     with pytest.raises(ConfigError):
-        bench(world).channelling.add("vm", name, path, ())
+        operating(world).channelling.add("vm", name, path, ())
     assert world.journal.history(1) == ()
 
 
 def test_a_machine_without_libvirt_is_told_what_to_do(world: World, guest: FakeAgent) -> None:
     with pytest.raises(ConfigError, match="-device virtserialport"):
-        bench(world).channelling.show("vm")
+        operating(world).channelling.show("vm")

@@ -23,7 +23,7 @@ from tests.fakes.agent import FakeAgent
 from tests.fakes.driver import CopyingMemoryDriver, Storage
 from tests.laws.conftest import World
 from tests.laws.dying import Killed, killed
-from tests.laws.test_bench import bench
+from tests.laws.test_operating import operating
 
 FREEZE, THAW = "guest-fsfreeze-freeze", "guest-fsfreeze-thaw"
 COPYING = (Action.COPY, Action.PUBLISH)
@@ -176,7 +176,7 @@ def test_others_may_ask_the_guest_during_the_copy(world: World, guest: FakeAgent
     task = Task(SystemClock(), "run", lambda: service.run("nightly"))
     assert copying.wait(30)
     report = world.service().check("vm")
-    answer = bench(world).asking.ask("vm", Question.PING)
+    answer = operating(world).asking.ask("vm", Question.PING)
     let_go.set()
     task.join()
 

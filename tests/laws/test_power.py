@@ -14,7 +14,7 @@ from orchestrator.policy import exit_code
 from tests.fakes import faults
 from tests.fakes.agent import FakeAgent
 from tests.laws.conftest import World
-from tests.laws.test_bench import bench
+from tests.laws.test_operating import operating
 
 SHUTDOWN = PowerRequest(PowerAct.SHUTDOWN)
 
@@ -57,9 +57,9 @@ def switch(world: World, guest: FakeAgent) -> MemorySwitch:
 def test_the_agent_s_silence_is_success_when_the_event_comes(
     world: World, guest: FakeAgent, switch: MemorySwitch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.bench.power._REFUSE", 0.2)
+    monkeypatch.setattr("orchestrator.operating.power._REFUSE", 0.2)
     guest.faults["guest-shutdown"].append(faults.reply_lost())
-    run = bench(world).powering.power("vm", SHUTDOWN, 30)
+    run = operating(world).powering.power("vm", SHUTDOWN, 30)
     assert (run.state, exit_code(run), switch.asked) == (State.DONE, 0, [])
     [intent, done] = [step for step in run.steps if step.action is Action.POWER]
     assert intent.figures == {"by": "alice@host", "act": "shutdown", "mode": "default"}
@@ -67,7 +67,7 @@ def test_the_agent_s_silence_is_success_when_the_event_comes(
 
 
 def test_without_the_event_nothing_is_assumed(world: World, guest: FakeAgent, switch: MemorySwitch) -> None:
-    run = bench(world).powering.power("vm", PowerRequest(PowerAct.SHUTDOWN, PowerMode.ACPI), 0.2)
+    run = operating(world).powering.power("vm", PowerRequest(PowerAct.SHUTDOWN, PowerMode.ACPI), 0.2)
     assert (run.state, exit_code(run)) == (State.FAILED, 1)
     assert run.steps[-1].outcome is Outcome.UNKNOWN
     assert "no event of the machine has shown the shutdown: it may still come" in str(run.error)
@@ -82,7 +82,7 @@ def test_a_refusal_is_final_and_a_lost_answer_is_not(
         raise error
 
     switch.then = then
-    run = bench(world).powering.power("vm", PowerRequest(PowerAct.WAKEUP), 30)
+    run = operating(world).powering.power("vm", PowerRequest(PowerAct.WAKEUP), 30)
     assert run.state is (State.FAILED if isinstance(error, Rejected) else State.DONE)
     assert guest.calls == [], "a suspended guest is not asked"
 
@@ -90,7 +90,7 @@ def test_a_refusal_is_final_and_a_lost_answer_is_not(
 @pytest.mark.parametrize("mode", PowerMode)
 def test_a_frozen_guest_keeps_its_power(world: World, guest: FakeAgent, switch: MemorySwitch, mode: PowerMode) -> None:
     guest.frozen, guest.believes_frozen = {"/"}, True
-    run = bench(world).powering.power("vm", PowerRequest(PowerAct.REBOOT, mode), 1)
+    run = operating(world).powering.power("vm", PowerRequest(PowerAct.REBOOT, mode), 1)
     assert (run.state, switch.asked, guest.frozen) == (State.REFUSED, [], {"/"})
     assert "guest-shutdown" not in guest.calls
 
@@ -98,30 +98,30 @@ def test_a_frozen_guest_keeps_its_power(world: World, guest: FakeAgent, switch: 
 def test_without_an_agent_only_the_power_button_is_left(
     world: World, guest: FakeAgent, switch: MemorySwitch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.bench.entries._STATUS", 0.2)
-    monkeypatch.setattr("orchestrator.bench.power._THERE", 0.2)
+    monkeypatch.setattr("orchestrator.operating.entries._STATUS", 0.2)
+    monkeypatch.setattr("orchestrator.operating.power._THERE", 0.2)
     guest.stop_agent()
     switch.then = lambda: switch.events.append("SHUTDOWN")
     for request in (PowerRequest(PowerAct.SHUTDOWN, PowerMode.AGENT), PowerRequest(PowerAct.SUSPEND)):
-        run = bench(world).powering.power("vm", request, 1)
+        run = operating(world).powering.power("vm", request, 1)
         assert (run.state, "no answer in time" in str(run.error)) == (State.FAILED, True)
-    assert bench(world).powering.power("vm", SHUTDOWN, 30).state is State.DONE
+    assert operating(world).powering.power("vm", SHUTDOWN, 30).state is State.DONE
     assert switch.asked == [SHUTDOWN]
 
 
 def test_each_target_of_a_suspension_is_its_own_command(world: World, guest: FakeAgent, switch: MemorySwitch) -> None:
-    assert bench(world).powering.power("vm", PowerRequest(PowerAct.SUSPEND), 30).state is State.DONE
-    run = bench(world).powering.power("vm", PowerRequest(PowerAct.SUSPEND, target=SuspendTarget.DISK), 30)
+    assert operating(world).powering.power("vm", PowerRequest(PowerAct.SUSPEND), 30).state is State.DONE
+    run = operating(world).powering.power("vm", PowerRequest(PowerAct.SUSPEND, target=SuspendTarget.DISK), 30)
     assert "guest-suspend-disk" in str(run.error)
 
 
 def test_its_user_may_stop_waiting(world: World, guest: FakeAgent, switch: MemorySwitch) -> None:
     stop = Stop()
     stop.request()
-    run = bench(world).powering.power("vm", PowerRequest(PowerAct.SHUTDOWN, PowerMode.ACPI), 3600, stop=stop)
+    run = operating(world).powering.power("vm", PowerRequest(PowerAct.SHUTDOWN, PowerMode.ACPI), 3600, stop=stop)
     assert run.steps[-1].outcome is Outcome.UNKNOWN
 
 
 def test_a_machine_that_tells_no_events_is_a_mistake(world: World, guest: FakeAgent) -> None:
     with pytest.raises(ConfigError, match="neither `hypervisor` nor `qmp`"):
-        bench(world).powering.power("vm", SHUTDOWN, 1)
+        operating(world).powering.power("vm", SHUTDOWN, 1)

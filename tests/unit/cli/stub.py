@@ -122,7 +122,7 @@ class Stub:
     def backups(self, path: Path, repository: Path | None) -> "StubBackups":
         return self._answer(StubBackups(self), repository or path)
 
-    def bench(self, path: Path) -> "Stub":
+    def operating(self, path: Path) -> "Stub":
         self.asked.append(path)
         return self
 

@@ -5,12 +5,12 @@ from contextlib import closing, suppress
 from typing import Any
 
 from orchestrator.acts import Answer, Question
-from orchestrator.bench import raw
-from orchestrator.bench.entries import Entries, Figures
-from orchestrator.bench.seams import Connections, OperatorAgent
 from orchestrator.clock import Deadline, Stop
 from orchestrator.errors import CallError, OutcomeUnknown
 from orchestrator.model import Action, ExecResult, Run
+from orchestrator.operating import raw
+from orchestrator.operating.entries import Entries, Figures
+from orchestrator.operating.seams import Connections, OperatorAgent
 
 #: Seconds for an answer; a trim takes as long as the disk does.
 _ANSWER, _TRIM = 10.0, 600.0

@@ -1,4 +1,4 @@
-"""The operator's bench keeps the laws: what changes something holds the machine, and the history knows of all of it."""
+"""An operator's acts keep the laws: what changes something holds the machine, and the history knows of all of it."""
 
 import threading
 from collections.abc import Iterator
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from orchestrator.acts import Question
-from orchestrator.bench import Bench, Entries
 from orchestrator.clock import Stop, SystemClock, Task
 from orchestrator.errors import ConfigError, MachineBusy, NotFound, Rejected, Unreachable
 from orchestrator.model import Action, ExecResult, Outcome, Run, State, Trigger
+from orchestrator.operating import Entries, Operating
 from orchestrator.policy import exit_code
 from tests.fakes import faults
 from tests.fakes.agent import FakeAgent
@@ -31,8 +31,8 @@ def entries(world: World) -> Entries:
     )
 
 
-def bench(world: World) -> Bench:
-    return Bench(entries(world), world)
+def operating(world: World) -> Operating:
+    return Operating(entries(world), world)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def last(world: World) -> Run:
 
 
 def test_a_question_is_in_the_history_with_who_asked_it(world: World, guest: FakeAgent) -> None:
-    answer = bench(world).asking.ask("vm", Question.OSINFO)
+    answer = operating(world).asking.ask("vm", Question.OSINFO)
     assert answer.value["version"] == "12 (bookworm)"
     run = last(world)
     assert (run.id, run.job, run.trigger, run.state) == (answer.run, None, Trigger.MANUAL, State.DONE)
@@ -70,25 +70,25 @@ def test_a_question_is_in_the_history_with_who_asked_it(world: World, guest: Fak
 def test_a_question_without_an_answer_is_in_the_history_too(world: World, guest: FakeAgent) -> None:
     guest.faults["guest-get-osinfo"].append(faults.error("no such thing"))
     with pytest.raises(Rejected, match="no such thing"):
-        bench(world).asking.ask("vm", Question.OSINFO)
+        operating(world).asking.ask("vm", Question.OSINFO)
     assert (last(world).state, last(world).steps[0].outcome) == (State.FAILED, Outcome.FAILED)
 
 
 def test_the_agent_of_a_run_is_left_alone(world: World, guest: FakeAgent, held: None) -> None:
     calls = list(guest.calls)
     with pytest.raises(MachineBusy, match="needs the agent of vm"):
-        bench(world).asking.ask("vm", Question.PING)
-    run, answer = bench(world).asking.raw("vm", PING)
+        operating(world).asking.ask("vm", Question.PING)
+    run, answer = operating(world).asking.raw("vm", PING)
     assert (run.state, answer, exit_code(run)) == (State.REFUSED, None, 5)
     assert guest.calls == calls
 
 
 def test_a_frozen_guest_is_asked_and_not_changed(world: World, guest: FakeAgent) -> None:
     guest.frozen, guest.believes_frozen = {"/"}, True
-    assert bench(world).asking.ask("vm", Question.PING).value == {"answers": True}
-    run, answer = bench(world).asking.raw("vm", PING)
+    assert operating(world).asking.ask("vm", Question.PING).value == {"answers": True}
+    run, answer = operating(world).asking.raw("vm", PING)
     assert (run.state, answer) == (State.REFUSED, None)
-    run, result = bench(world).asking.execute("vm", ["/bin/true"], 5)
+    run, result = operating(world).asking.execute("vm", ["/bin/true"], 5)
     assert (run.state, result) == (State.REFUSED, None)
     assert "the guest's file systems are frozen" in str(run.error)
     assert (guest.executed, guest.frozen, guest.calls.count(THAW)) == ([], {"/"}, 0)
@@ -97,7 +97,7 @@ def test_a_frozen_guest_is_asked_and_not_changed(world: World, guest: FakeAgent)
 
 def test_a_program_runs_while_the_machine_is_held(world: World, guest: FakeAgent) -> None:
     guest.programs["/bin/sh"] = ExecResult(3, b"out", b"err")
-    run, result = bench(world).asking.execute("vm", ["/bin/sh", "-c", "x"], 5)
+    run, result = operating(world).asking.execute("vm", ["/bin/sh", "-c", "x"], 5)
     assert result == ExecResult(3, b"out", b"err")
     assert (run.state, exit_code(run)) == (State.DONE, 0)
     assert [(s.action, s.outcome) for s in run.steps] == [
@@ -112,7 +112,7 @@ def test_a_program_runs_while_the_machine_is_held(world: World, guest: FakeAgent
 def test_a_program_that_does_not_end_is_killed(world: World, guest: FakeAgent) -> None:
     guest.faults["guest-exec-status"] += [faults.answer({"exited": False})] * 1000
     guest.programs["/bin/kill"] = None
-    run, result = bench(world).asking.execute("vm", ["/bin/sleep"], 0.3)
+    run, result = operating(world).asking.execute("vm", ["/bin/sleep"], 0.3)
     assert (run.state, result) == (State.FAILED, None)
     assert "/bin/sleep may go on in the guest, as process 1: it did not end within 0.3 s" in str(run.error)
     assert guest.calls[-1] == "guest-exec", "it was to be killed, and there is no such program"
@@ -122,28 +122,28 @@ def test_a_program_that_does_not_end_is_killed(world: World, guest: FakeAgent) -
 def test_a_program_is_ended_for_its_user(world: World, guest: FakeAgent) -> None:
     stop = Stop()
     stop.request()
-    run, _ = bench(world).asking.execute("vm", ["/bin/sleep"], 60, stop)
+    run, _ = operating(world).asking.execute("vm", ["/bin/sleep"], 60, stop)
     assert "/bin/sleep was killed: its user ended it" in str(run.error)
     assert guest.executed == [("/bin/sleep", []), ("/bin/kill", ["-KILL", "1"])]
 
 
 def test_nothing_is_sent_to_a_machine_or_a_command_that_is_a_mistake(world: World, guest: FakeAgent) -> None:
     with pytest.raises(NotFound):
-        bench(world).asking.ask("no", Question.PING)
+        operating(world).asking.ask("no", Question.PING)
     with pytest.raises(ConfigError):
-        bench(world).asking.raw("vm", '{"execute": "guest-shutdown"}')
+        operating(world).asking.raw("vm", '{"execute": "guest-shutdown"}')
     assert (guest.calls, world.journal.history(1)) == ([], ())
 
 
 def test_an_agent_that_is_away_keeps_nobody_waiting(
     world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.bench.asking._ANSWER", 0.3)
-    monkeypatch.setattr("orchestrator.bench.entries._STATUS", 0.3)
+    monkeypatch.setattr("orchestrator.operating.asking._ANSWER", 0.3)
+    monkeypatch.setattr("orchestrator.operating.entries._STATUS", 0.3)
     guest.stop_agent()
     with pytest.raises(Unreachable, match="no answer in time"):
-        bench(world).asking.ask("vm", Question.PING)
-    run, answer = bench(world).asking.raw("vm", PING)
+        operating(world).asking.ask("vm", Question.PING)
+    run, answer = operating(world).asking.raw("vm", PING)
     assert (run.state, answer) == (State.FAILED, None)
     assert [(s.action, s.outcome) for s in run.steps] == [(Action.PREFLIGHT, Outcome.FAILED)]
 
@@ -160,7 +160,7 @@ def test_an_act_whose_process_died_is_settled_as_unknown(world: World, guest: Fa
     with pytest.raises(Killed):
         entries(world).act(world.machines["vm"], Action.ASK, {"question": "trim"}, None, die)
     world.die()
-    assert bench(world).asking.ask("vm", Question.PING).value == {"answers": True}
+    assert operating(world).asking.ask("vm", Question.PING).value == {"answers": True}
     [run] = world.service().recover()
     assert (run.state, guest.calls) == (State.RECOVERED, ["guest-ping"])
     assert [(s.action, s.outcome) for s in run.steps] == [(Action.ASK, Outcome.INTENT), (Action.ASK, Outcome.UNKNOWN)]

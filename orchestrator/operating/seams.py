@@ -1,4 +1,4 @@
-"""What the bench needs of a machine beside `ports`."""
+"""What an operator's act needs of a machine beside `ports`."""
 
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager

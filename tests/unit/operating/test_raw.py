@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.bench import raw
 from orchestrator.errors import ConfigError
+from orchestrator.operating import raw
 
 
 def test_a_command_is_taken_apart() -> None:

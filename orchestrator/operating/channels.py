@@ -6,11 +6,11 @@ from contextlib import closing
 from dataclasses import asdict
 
 from orchestrator.acts import LIBVIRT_S_CHANNEL, Answer, Scope
-from orchestrator.bench.entries import Entries, Figures
-from orchestrator.bench.seams import Channels, Connections
 from orchestrator.clock import Deadline
 from orchestrator.errors import ConfigError, Rejected
 from orchestrator.model import Action, Machine, Run
+from orchestrator.operating.entries import Entries, Figures
+from orchestrator.operating.seams import Channels, Connections
 from orchestrator.ports import Observer
 
 #: Seconds to look, and to change; a guest that is busy lets go of a device late.

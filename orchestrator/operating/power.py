@@ -5,11 +5,11 @@ what became of it is seen from the machine's own events, or it is not known.
 from contextlib import closing
 
 from orchestrator.acts import PowerAct, PowerMode, PowerRequest, SuspendTarget
-from orchestrator.bench.entries import Entries, Figures
-from orchestrator.bench.seams import Connections, OperatorAgent, PowerSwitch, Watch
 from orchestrator.clock import Deadline, Stop
 from orchestrator.errors import CallError, ConfigError, OutcomeUnknown
 from orchestrator.model import Action, Machine, Run
+from orchestrator.operating.entries import Entries, Figures
+from orchestrator.operating.seams import Connections, OperatorAgent, PowerSwitch, Watch
 from orchestrator.ports import Observer
 
 #: Seconds to begin to listen to a machine's events, for the agent to refuse, and for it to show that it is there.
