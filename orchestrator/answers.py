@@ -1,10 +1,54 @@
-"""What the history answers as a whole: was it good, when was it last, how long did it take?"""
+"""What the history is asked and what it answers: which runs, was it good, when was it last, how long did it take?"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Self
 
-from orchestrator.model import State
+from orchestrator.model import Consistency, Run, State
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which runs are wanted: those that fit all that is not None."""
+
+    job: str | None = None
+    #: One of the run's machines.
+    machine: str | None = None
+    state: State | None = None
+    consistency: Consistency | None = None
+    #: Runs that began then or later.
+    since: datetime | None = None
+    #: Runs that began before.
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A run's place in the history: the next page begins behind the last run of the one before."""
+
+    started_at: datetime
+    id: str
+
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        """The place of this run."""
+        return cls(run.started_at, run.id)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The mark that `str` wrote. Raises ValueError."""
+        at, tilde, run_id = text.partition("~")
+        if not tilde:
+            raise ValueError(f"{text!r} marks no place in the history")
+        return cls(datetime.strptime(at, _MARKED).replace(tzinfo=UTC), run_id)
+
+    def __str__(self) -> str:
+        return f"{self.started_at.astimezone(UTC):{_MARKED}}~{self.id}"
+
+
+#: Of the characters that a url keeps as they are.
+_MARKED = "%Y%m%dT%H%M%S.%fZ"
 
 
 @dataclass(frozen=True)

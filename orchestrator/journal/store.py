@@ -1,6 +1,5 @@
 """The journal's promises in SQL: guarded writes in one transaction each, and reads in a constant number of queries."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, Connection, Insert, delete, exists, func, select, union_all, update
@@ -10,12 +9,12 @@ from orchestrator.clock import Clock
 from orchestrator.errors import AlreadyRun, NotFound, Superseded
 from orchestrator.journal import rows, schema
 from orchestrator.journal.database import Database, insert_unless_there
+from orchestrator.journal.ledger import SqlLedger
+from orchestrator.journal.loading import NEWEST_FIRST, load, load_targets
 from orchestrator.journal.schedules import SqlSchedules
 from orchestrator.journal.statistics import SqlStatistics
 from orchestrator.journal.tables import holds_machine, is_going, runs, snapshots, steps, targets
 from orchestrator.model import Action, Outcome, Owner, Run, Snapshot, State, Step, Target
-
-_NEWEST_FIRST = runs.c.started_at.desc(), runs.c.id.desc()
 
 #: Ids compare by their code points, so that everything that begins with X lies between X and X with this behind it.
 _LAST_CHARACTER = "\U0010ffff"
@@ -57,6 +56,10 @@ class SqlJournal:
         """What the scheduler remembers, in the same database."""
         return SqlSchedules(self._database)
 
+    def ledger(self) -> SqlLedger:
+        """The history page by page, and what is seen of it at one glance, in the same database."""
+        return SqlLedger(self._database)
+
     def statistics(self) -> SqlStatistics:
         """What the history answers as a whole, in the same database."""
         return SqlStatistics(self._database)
@@ -74,7 +77,7 @@ class SqlJournal:
                 self._replace_snapshot(connection, run, target)
             _append(connection, run.id, run.steps)
             self._settle(connection, run.id)
-            return _load(connection, runs.c.id == run.id)[0]
+            return load(connection, runs.c.id == run.id)[0]
 
     def record(self, run: Run, steps: Sequence[Step]) -> None:
         """See `ports.Journal`. Also for a run that is no longer ours: what happened is true. Raises NotFound."""
@@ -107,7 +110,7 @@ class SqlJournal:
         with self._database.writing() as connection:
             if not connection.execute(ours, {"owner": str(owner)}).rowcount:
                 raise Superseded(f"run {run.id} has ended, or has another owner already")
-            return _load(connection, runs.c.id == run.id)[0]
+            return load(connection, runs.c.id == run.id)[0]
 
     def run(self, run_id: str) -> Run:
         """See `ports.Journal`. An ambiguous beginning raises NotFound too, with some of the runs that it fits."""
@@ -118,12 +121,12 @@ class SqlJournal:
                 raise NotFound(f"there is no run {run_id!r} in the journal")
             if len(found) > 1 and found[0] != run_id:
                 raise NotFound(f"{run_id!r} is the beginning of several runs: {', '.join(found)}")
-            return _load(connection, runs.c.id == found[0])[0]
+            return load(connection, runs.c.id == found[0])[0]
 
     def open_runs(self) -> tuple[Run, ...]:
         """See `ports.Journal`."""
         with self._database.reading() as connection:
-            return _load(connection, runs.c.state.in_(states.OPEN))
+            return load(connection, runs.c.state.in_(states.OPEN))
 
     def snapshots(
         self, *, job: str | None = None, machine: str | None = None, let_go: bool = False
@@ -140,7 +143,7 @@ class SqlJournal:
         of_these = select(wanted.subquery().c.run_id)
         with self._database.reading() as connection:
             found = connection.execute(oldest_first).all()
-            made_by = {run.id: run for run in _load(connection, runs.c.id.in_(of_these), with_steps=False)}
+            made_by = {run.id: run for run in load(connection, runs.c.id.in_(of_these), with_steps=False)}
             distrusted = _distrusted(connection, steps.c.run_id.in_(of_these))
         return tuple(
             rows.snapshot_from(row, made_by[row.run_id], distrusted=(row.run_id, row.machine) in distrusted)
@@ -156,7 +159,7 @@ class SqlJournal:
         state: State | None = None,
     ) -> tuple[Run, ...]:
         """See `ports.Journal`."""
-        wanted = select(runs.c.id, runs.c.state, runs.c.started_at).order_by(*_NEWEST_FIRST).limit(limit)
+        wanted = select(runs.c.id, runs.c.state, runs.c.started_at).order_by(*NEWEST_FIRST).limit(limit)
         if job is not None:
             wanted = wanted.where(runs.c.job_name == job)
         if machine is not None:
@@ -169,7 +172,7 @@ class SqlJournal:
         both = union_all(select(stuck), select(others)).subquery()
         ids = select(both.c.id).order_by(both.c.state != State.STUCK, both.c.started_at.desc(), both.c.id.desc())
         with self._database.reading() as connection:
-            found = _load(connection, runs.c.id.in_(ids.limit(limit)), with_steps=False)
+            found = load(connection, runs.c.id.in_(ids.limit(limit)), with_steps=False)
         return tuple(sorted(found, key=lambda run: (run.state is State.STUCK, run.started_at, run.id), reverse=True))
 
     def _replace_snapshot(self, connection: Connection, run: Run, target: Target) -> None:
@@ -192,7 +195,7 @@ class SqlJournal:
 
     def _settle(self, connection: Connection, run_id: str) -> None:
         """Let the run's own columns follow from its targets."""
-        found = _load_targets(connection, targets.c.run_id == run_id)[run_id]
+        found = load_targets(connection, targets.c.run_id == run_id)[run_id]
         connection.execute(update(runs).where(runs.c.id == run_id), rows.outcome(found, self._clock.now()))
 
 
@@ -261,29 +264,3 @@ def _distrusted(connection: Connection, which: ColumnElement[bool]) -> set[tuple
     oldest_first = select(steps.c.run_id, steps.c.machine, steps.c.outcome).where(which, examined).order_by(steps.c.seq)
     last = {(row.run_id, row.machine): row.outcome for row in connection.execute(oldest_first)}
     return {key for key, outcome in last.items() if outcome == Outcome.FAILED}
-
-
-def _load(connection: Connection, which: ColumnElement[bool], *, with_steps: bool = True) -> tuple[Run, ...]:
-    """The runs that `which` selects, oldest first, in one query each for the runs, the targets and the steps."""
-    found = connection.execute(select(runs).where(which).order_by(runs.c.started_at, runs.c.id)).all()
-    of_these = select(runs.c.id).where(which)
-    targets_of = _load_targets(connection, targets.c.run_id.in_(of_these))
-    steps_of: dict[str, list[Step]] = defaultdict(list)
-    if with_steps:
-        for row in connection.execute(
-            select(steps).where(steps.c.run_id.in_(of_these)).order_by(steps.c.run_id, steps.c.seq)
-        ):
-            steps_of[row.run_id].append(rows.step_from(row))
-    return tuple(rows.run_from(row, targets_of[row.id], steps_of[row.id]) for row in found)
-
-
-def _load_targets(connection: Connection, which: ColumnElement[bool]) -> dict[str, list[Target]]:
-    """The targets that `which` selects, by run, in the run's order. What was let go is none of their snapshots."""
-    there = (snapshots.c.run_id == targets.c.run_id) & (snapshots.c.machine == targets.c.machine)
-    whole = there & snapshots.c.let_go_at.is_(None)
-    described = select(targets, snapshots.c.description).outerjoin(snapshots, whole)
-    query = described.where(which).order_by(targets.c.position)
-    found: dict[str, list[Target]] = defaultdict(list)
-    for row in connection.execute(query):
-        found[row.run_id].append(rows.target_from(row))
-    return found

@@ -27,7 +27,7 @@ from orchestrator.ports.hypervisors import (
     MergingHypervisor,
     QuiescingHypervisor,
 )
-from orchestrator.ports.journals import Journal, Schedules, Statistics
+from orchestrator.ports.journals import Journal, Ledger, Schedules, Statistics
 
 __all__ = [
     "Agent",
@@ -44,6 +44,7 @@ __all__ = [
     "Images",
     "Journal",
     "Lease",
+    "Ledger",
     "LocatingDriver",
     "Merges",
     "MergingDriver",

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from orchestrator.answers import Frozen, LastGood, Unquiesced
+from orchestrator.answers import Filter, Frozen, LastGood, Mark, Unquiesced
 from orchestrator.model import Horizon, Owner, Pausable, Pause, Run, Snapshot, State, Step, Target
 
 
@@ -92,6 +92,17 @@ class Schedules(Protocol):
 
     def resume(self, kind: Pausable, name: str) -> bool:
         """Forget a pause; say whether there was one."""
+        ...
+
+
+class Ledger(Protocol):
+    """The history as it is leafed through, with the journal's errors. Its price is that of what is shown."""
+
+    def page(self, which: Filter, before: Mark | None, limit: int) -> tuple[Run, ...]:
+        """The newest runs that `which` lets through and that come after the mark `before`, without their steps.
+
+        The newest is first. A run that begins meanwhile changes nothing on the pages that follow.
+        """
         ...
 
 
