@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from orchestrator.acts import LIBVIRT_S_CHANNEL, Scope
-from orchestrator.cli.escape import escape
 from orchestrator.cli.session import Json, Session, session
+from orchestrator.escape import escape
 from orchestrator.model import State
 
 Machine = Annotated[str, typer.Argument(help="Which machine.")]

@@ -4,20 +4,10 @@ what to do next. And the exit code for it.
 
 from collections.abc import Iterable, Iterator
 
-from orchestrator import policy
-from orchestrator.cli.escape import escape
+from orchestrator import advice
 from orchestrator.errors import ConfigError, FrozenByOther, NotFound, QuiesceError, Refused, StuckUnjournaled, Untrusted
-from orchestrator.model import Action, Pruned, Run, Sight, Sighting, State, Target, Trigger, Verified
-
-_NEXT = {
-    State.STUCK: "`quiesce thaw {machine}`; without success, `fsfreeze -u` on the guest's console, or reset the guest, "
-    "and then `quiesce thaw {machine} --force --reason TEXT`.",
-    State.REFUSED: "`quiesce check {machine}` says what holds it.",
-    State.CANCELLED: "run the job again when it suits.",
-    State.DONE: "`quiesce show {run}` shows why.",
-}
-_NEXT_BY_HAND = "`quiesce show {run}` shows the steps."
-_NEXT_OTHERWISE = "`quiesce show {run}` shows the steps; put it right and run the job again."
+from orchestrator.escape import escape
+from orchestrator.model import Action, Pruned, Run, Sight, Sighting, State, Verified
 
 
 def stuck_first(runs: Iterable[Run]) -> list[Run]:
@@ -34,7 +24,7 @@ def shortfalls(run: Run) -> Iterator[str]:
     """A line for each target that did not end as it was asked, stuck ones first."""
     for target in sorted(run.targets, key=lambda target: target.state is not State.STUCK):
         if target.state is not State.DONE or target.error:
-            yield _line(run, target)
+            yield advice.line(run, target)
     yield from _failed_hooks(run)
 
 
@@ -51,7 +41,7 @@ def alarms(runs: Iterable[Run]) -> Iterator[str]:
     for run in runs:
         for target in run.targets:
             if target.state is State.STUCK:
-                yield _line(run, target)
+                yield advice.line(run, target)
 
 
 def not_pruned(pruned: Iterable[Pruned]) -> Iterator[str]:
@@ -82,7 +72,7 @@ def sighted(sightings: Iterable[Sighting], recovered: Iterable[Run]) -> Iterator
         if each.saw is Sight.FOREIGN:
             yield f"FOREIGN {machine}: frozen, and by no run of this journal. It was left so. {FrozenByOther.advice}"
         if each.saw is Sight.STUCK and each.run not in known:
-            next_step = _NEXT[State.STUCK].format(machine=machine)
+            next_step = advice.when_stuck(machine)
             yield f"STUCK {machine}: run {run} froze it. The guest MAY STILL BE FROZEN. Next: {next_step}"
 
 
@@ -113,25 +103,3 @@ def recovery_code(runs: Iterable[Run], sightings: Iterable[Sighting]) -> int:
     if Sight.STUCK in seen or any(run.state is State.STUCK for run in runs):
         return 3
     return 5 if Sight.FOREIGN in seen else 0
-
-
-def _line(run: Run, target: Target) -> str:
-    machine = escape(target.machine.name)
-    what = escape(target.error or "no reason is known").rstrip(".")
-    otherwise = _NEXT_OTHERWISE if run.job is not None or run.trigger is Trigger.THAW else _NEXT_BY_HAND
-    advice = _NEXT.get(target.state, otherwise).format(machine=machine, run=escape(run.id))
-    return f"{target.state.upper()} {machine}: {what}. {_guest(run, target)} Next: {advice}"
-
-
-def _guest(run: Run, target: Target) -> str:
-    """What is known about the guest now. Needs the run's steps, except for a stuck one."""
-    if target.state in {State.STUCK, State.RUNNING}:  # running: in the hands of another process
-        return "The guest MAY STILL BE FROZEN."
-    if target.state is State.REFUSED:
-        return "This run did not freeze the guest."
-    if policy.operators_word(run.steps_of(target.machine.name)) is not None:
-        return "That the guest is thawed, or gone, is not proven."
-    freezes = [step for step in run.steps_of(target.machine.name) if step.action is Action.FREEZE]
-    if freezes and freezes[-1].figures.get("sent", True):
-        return "The guest is thawed."
-    return "The guest was never frozen."

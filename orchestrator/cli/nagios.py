@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from enum import IntEnum
 
-from orchestrator.cli.escape import escape
+from orchestrator.escape import escape
 from orchestrator.model import FreezeStatus, Health
 
 

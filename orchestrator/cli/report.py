@@ -12,8 +12,8 @@ import typer
 
 from orchestrator.answers import Frozen, LastGood, Report, Unquiesced
 from orchestrator.cli import documents
-from orchestrator.cli.escape import escape
 from orchestrator.cli.session import Json, session
+from orchestrator.escape import escape
 
 
 class Section(StrEnum):

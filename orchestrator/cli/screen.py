@@ -20,8 +20,8 @@ from rich.text import Text
 from orchestrator.acts import Answer
 from orchestrator.answers import Report
 from orchestrator.cli import documents
-from orchestrator.cli.escape import escape
 from orchestrator.cli.streams import Stream
+from orchestrator.escape import escape
 from orchestrator.model import (
     Checked,
     Coming,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from orchestrator.cli.escape import escape
+from orchestrator.escape import escape
 
 
 class Stream(io.TextIOBase):

@@ -19,11 +19,11 @@ from orchestrator.agent.guest import GuestAgent
 from orchestrator.agent.unix import unix_channel
 from orchestrator.agent.wire import MAX_MESSAGE
 from orchestrator.cli import documents, failures
-from orchestrator.cli.escape import INVISIBLE
 from orchestrator.cli.plain import Plain
 from orchestrator.cli.screen import Screen
 from orchestrator.cli.streams import Stream
 from orchestrator.errors import CallError, FrozenByOther
+from orchestrator.escape import INVISIBLE
 from orchestrator.model import Action, Consistency, Health, Outcome, Run, State
 from orchestrator.policy import dangling, exit_code
 from orchestrator.recorder import Recorder

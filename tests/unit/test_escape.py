@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.cli.escape import INVISIBLE, escape
 from orchestrator.cli.screen import Screen
 from orchestrator.cli.streams import Stream
+from orchestrator.escape import INVISIBLE, escape
 from orchestrator.model import Checked, Filesystem, Finding, Flaw, Outcome, State
 from tests.unit.cli.stub import FREEZE, READY, RESTORED, VERIFIED, Stub, ended, quiesce
 
