@@ -20,7 +20,7 @@ from orchestrator.cli import make_app
 from orchestrator.cli.streams import Stream
 from orchestrator.clock import Bell, Stop, SystemClock
 from orchestrator.examining import Examiner
-from orchestrator.model import Coming, Machine
+from orchestrator.model import Coming, Job, Machine
 from orchestrator.operating import Entries, Operating
 from orchestrator.ports import Domains, Journal, Schedules, Statistics
 from orchestrator.service import Service
@@ -140,6 +140,7 @@ class Wiring:
     def serve(self, path: Path, stop: Stop, hangup: Bell) -> None:
         from orchestrator.scheduler import Scheduler
         from orchestrator.scheduler.single import only_one
+        from orchestrator.web import Parts, listening, make_site, serving
 
         _log_to_standard_error()
         settings = self.settings(path)
@@ -153,15 +154,16 @@ class Wiring:
         def daily() -> None:
             _forget(self.settings(path), journal.statistics())
 
-        with only_one(_service_file(settings)):
+        with only_one(_service_file(settings)), listening(settings.listen) as sockets:
             service = self._service(load(), journal, slots)
-            Scheduler(service, journal.schedules(), SystemClock()).serve(stop, hangup, load, daily)
+            schedules = journal.schedules()
+            site = make_site(Parts(service, schedules, lambda count: _coming(service.jobs, schedules, count)))
+            with serving(site, sockets):
+                Scheduler(service, schedules, SystemClock()).serve(stop, hangup, load, daily)
 
     def coming(self, path: Path, count: int) -> Sequence[Coming]:
-        from orchestrator.scheduler import coming
-
         settings = self.settings(path)
-        return coming(settings.jobs.values(), self._journal(settings).schedules(), SystemClock().now(), count)
+        return _coming(settings.jobs, self._journal(settings).schedules(), count)
 
     def report(self, path: Path, days: int, overdue: int) -> Report:
         settings, now = self.settings(path), SystemClock().now()
@@ -187,6 +189,12 @@ class Wiring:
         from orchestrator.scheduler.single import hang_up
 
         return hang_up(_service_file(self.settings(path)))
+
+
+def _coming(jobs: Mapping[str, Job], schedules: Schedules, count: int) -> Sequence[Coming]:
+    from orchestrator.scheduler import coming
+
+    return coming(jobs.values(), schedules, SystemClock().now(), count)
 
 
 def _forget(settings: Settings, statistics: Statistics) -> int:

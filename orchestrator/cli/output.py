@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from orchestrator import documents
 from orchestrator.acts import Answer
 from orchestrator.answers import Report
-from orchestrator.cli import documents
 from orchestrator.cli.plain import Plain
 from orchestrator.cli.streams import Stream
 from orchestrator.model import (

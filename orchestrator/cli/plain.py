@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from orchestrator import documents
 from orchestrator.acts import Answer
 from orchestrator.answers import Report
-from orchestrator.cli import documents
 from orchestrator.cli.streams import Stream
 from orchestrator.escape import escape
 from orchestrator.model import (

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from orchestrator import documents
 from orchestrator.answers import Frozen, LastGood, Report, Unquiesced
-from orchestrator.cli import documents
 from orchestrator.cli.session import Json, session
 from orchestrator.escape import escape
 

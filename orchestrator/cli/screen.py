@@ -17,9 +17,9 @@ from rich.spinner import Spinner
 from rich.table import Column, Table
 from rich.text import Text
 
+from orchestrator import documents
 from orchestrator.acts import Answer
 from orchestrator.answers import Report
-from orchestrator.cli import documents
 from orchestrator.cli.streams import Stream
 from orchestrator.escape import escape
 from orchestrator.model import (

@@ -20,6 +20,7 @@ from orchestrator.model.backups import (
 )
 from orchestrator.model.disks import Disk, DiskCopy, Overlay, Place, Progress
 from orchestrator.model.jobs import CatchUp, Job, PreFlush, Quiesce, Retention, Verify
+from orchestrator.model.listening import Listener, TcpListener, Tls, UnixListener
 from orchestrator.model.machines import (
     AgentInfo,
     ExecResult,
@@ -60,6 +61,7 @@ __all__ = [
     "Horizon",
     "ImageFormat",
     "Job",
+    "Listener",
     "Located",
     "Machine",
     "OsInfo",
@@ -86,7 +88,10 @@ __all__ = [
     "Step",
     "StoredDisk",
     "Target",
+    "TcpListener",
+    "Tls",
     "Trigger",
+    "UnixListener",
     "Verified",
     "Verify",
     "Wanted",

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from orchestrator.model import Job, Machine, Retention
+from orchestrator.model import Job, Listener, Machine, Retention, Tls
 from orchestrator.settings import contradictions
 from orchestrator.settings.problems import Location, Problem, refusal, shown, suggestion
 from orchestrator.settings.tables import (
@@ -29,6 +29,7 @@ from orchestrator.settings.tables import (
     RetentionTable,
     ServiceTable,
     Table,
+    TlsTable,
 )
 
 LARGEST_FILE = 1024 * 1024
@@ -67,6 +68,10 @@ class Settings:
     max_parallel: int | None
     #: The same for those of one hypervisor, by its URI, where there is a limit.
     hypervisors: Mapping[str, int]
+    #: Where the service listens.
+    listen: tuple[Listener, ...]
+    #: What the service shows to who comes over the network; None: it serves without TLS.
+    tls: Tls | None
 
 
 def load(path: Path, known_drivers: Collection[str]) -> Settings:
@@ -103,6 +108,8 @@ def from_document(document: dict[str, Any], source: Path, known_drivers: Collect
         jobs=MappingProxyType({name: _job(name, table) for name, table in tables.jobs.items()}),
         max_parallel=tables.service.max_parallel,
         hypervisors={table.uri: table.max_parallel for table in tables.hypervisors.values() if table.max_parallel},
+        listen=tuple(dict.fromkeys(tables.service.listen)),
+        tls=None if tables.service.tls is None else Tls(**tables.service.tls.model_dump()),
     )
 
 
@@ -141,10 +148,9 @@ def _unknown_key(location: Location) -> str:
     table: type[Table] = Document if len(location) == 1 else _TABLES[location[0]]
     if location[2:3] == ("retention",) and len(location) > len(("jobs", "NAME", "retention")):
         table = RetentionTable
-    key = str(location[-1])
-    if key in table.not_yet:
-        return "not yet: this version does not have it, and would ignore it"
-    return f"unknown key; {suggestion(key, table.model_fields)}"
+    if location[:2] == ("service", "tls"):
+        table = TlsTable
+    return f"unknown key; {suggestion(str(location[-1]), table.model_fields)}"
 
 
 def _machine(name: str, table: MachineTable, tables: Document) -> Machine:

@@ -7,7 +7,10 @@ and whatever has the wrong type is passed over here, because its own table alrea
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from orchestrator import durations, policy
 from orchestrator.model import Job
@@ -26,6 +29,7 @@ def find(document: _Document) -> Iterator[Problem]:
         yield from _burns_too_early(("jobs", name), job)
         yield from _kept_nowhere(("jobs", name), job)
         yield from _irremovable(("jobs", name), job)
+    yield from _in_the_open(document)
     yield from _shared(document)
 
 
@@ -76,6 +80,18 @@ def _irremovable(location: Location, job: _Document) -> Iterator[Problem]:
     if "retention" in job and not removable:
         text = "the driver command cannot remove what it made without the option `remove`, a program and its arguments"
         yield Problem((*location, "retention"), text)
+
+
+def _in_the_open(document: _Document) -> Iterator[Problem]:
+    """Tokens must not cross a network that anybody can read."""
+    service = document.get("service")
+    if not isinstance(service, dict) or "tls" in service or not isinstance(service.get("listen"), list):
+        return
+    for index, text in enumerate(service["listen"]):
+        with suppress(ValueError):
+            if isinstance(text, str) and not ip_address(urlsplit(f"//{text}").hostname or "").is_loopback:
+                allowed = "an address that others can reach needs [service.tls] with certificate and key"
+                yield Problem(("service", "listen", index), allowed, shown(text))
 
 
 def _shared(document: _Document) -> Iterator[Problem]:

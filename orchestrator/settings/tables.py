@@ -9,15 +9,27 @@ import json
 import posixpath
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, cast
+from ipaddress import ip_address
+from typing import Annotated, Any, cast
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from orchestrator import blackout, cron, durations
-from orchestrator.model import CatchUp, Job, PreFlush, Quiesce, Retention, Verify
+from orchestrator.model import (
+    CatchUp,
+    Job,
+    Listener,
+    PreFlush,
+    Quiesce,
+    Retention,
+    TcpListener,
+    UnixListener,
+    Verify,
+)
 from orchestrator.settings import rates
 from orchestrator.settings.problems import suggestion
 
@@ -26,6 +38,9 @@ LONGEST_SOCKET = 107
 
 #: The most that a rule of a retention can ask for: far more than anybody keeps, and far less than would overflow.
 MOST_KEPT = 100_000
+
+#: Where the service listens unless it is told otherwise.
+LISTEN = (UnixListener("/run/quiesce/api.sock"), TcpListener("127.0.0.1", 8420))
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _URI = re.compile(r"[a-z][a-z0-9.+-]*:/[!-~]+")
@@ -84,6 +99,18 @@ def _socket(text: str) -> str:
     if path == text or not _is_path(path) or path.endswith("/") or len(path.encode()) > LONGEST_SOCKET:
         raise ValueError(f'must be "unix:/absolute/path", the path of at most {LONGEST_SOCKET} bytes')
     return path
+
+
+def _listener(value: object) -> Listener:
+    text = value if isinstance(value, str) else ""
+    with suppress(ValueError):
+        if text.startswith("unix:"):
+            return UnixListener(_socket(text))
+        parts = urlsplit(f"//{text}")
+        address = parts.hostname or ""
+        if parts.port and text == str(TcpListener(str(ip_address(address)), parts.port)):
+            return TcpListener(address, parts.port)
+    raise ValueError('must be "unix:/absolute/path", or an address and a port such as "127.0.0.1:8420" or "[::1]:8420"')
 
 
 def _mountpoint(text: str) -> str:
@@ -160,6 +187,12 @@ def _rate(value: object) -> int:
         raise ValueError('must be a rate such as "50MiB/s": a whole number and KiB/s, MiB/s or GiB/s') from None
 
 
+def _file(text: str) -> str:
+    if not _is_path(text) or posixpath.normpath(text) != text or text == "/":
+        raise ValueError("must be the absolute path of a file")
+    return text
+
+
 def _folder(text: str) -> str:
     if not _is_path(text) or posixpath.normpath(text) != text or text == "/":
         raise ValueError("must be the absolute path of a folder, with no / at its end")
@@ -191,6 +224,8 @@ Name = Annotated[str, AfterValidator(_name)]
 Program = Annotated[list[str], AfterValidator(_program)]
 Count = Annotated[int, AfterValidator(_count)]
 Socket = Annotated[str, AfterValidator(_socket)]
+File = Annotated[str, AfterValidator(_file)]
+Listen = Annotated[Listener, BeforeValidator(_listener)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_machines)]
 #: How many machines at once; None: no limit.
 Parallel = Annotated[int, Field(ge=1)] | None
@@ -201,9 +236,6 @@ class Table(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    #: Keys that a later version will have. They are refused, so that nobody relies on what is not done.
-    not_yet: ClassVar[frozenset[str]] = frozenset()
-
 
 class JournalTable(Table):
     """`[journal]`"""
@@ -212,11 +244,18 @@ class JournalTable(Table):
     keep: Annotated[float, BeforeValidator(_duration("1d", "36500d"))] | None = None
 
 
+class TlsTable(Table):
+    """`[service.tls]`"""
+
+    certificate: File
+    key: File
+
+
 class ServiceTable(Table):
     """`[service]`"""
 
-    not_yet = frozenset({"listen"})
-
+    listen: Annotated[list[Listen], Field(max_length=16)] = list(LISTEN)
+    tls: TlsTable | None = None
     max_parallel: Parallel = None
 
 

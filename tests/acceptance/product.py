@@ -122,7 +122,11 @@ class Product:
         self.journal = folder / "journal.db"
         #: What is added to the environment of each command.
         self.environment: dict[str, str] = {}
-        self._tables: dict[str, str] = {"hypervisors.local": table("hypervisors.local", uri="qemu:///system")}
+        self.api = folder / "api.sock"
+        self._tables: dict[str, str] = {
+            "hypervisors.local": table("hypervisors.local", uri="qemu:///system"),
+            "service": table("service", listen=[f"unix:{self.api}"]),
+        }
         self._running: list[Running] = []
 
     def machine(self, name: str, guest: Guest) -> None:

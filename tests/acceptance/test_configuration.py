@@ -31,7 +31,9 @@ def good(product: Product) -> Product:
         ("[machines.y]", "machines.y: no way to the agent"),
         ("[machines.vm]", "not valid TOML"),
         ("x = ", "not valid TOML"),
-        ("[service]\nlisten = []", "service.listen: not yet"),
+        (
+            'service.listen[0] = "0.0.0.0:8420": an address',
+        ),
         ('[jobs.x]\nmachines = ["vm"]\ndriver = "backup"', 'jobs.x: driver = "backup" needs a repository'),
         ('[jobs.x]\nmachines = ["vm"]\ndriver = "command"\nretention = {}', "jobs.x.retention = {}: give at least one"),
     ],

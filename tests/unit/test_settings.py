@@ -71,18 +71,6 @@ def test_the_example_loads() -> None:
     assert example.jobs["scripted"].retention == Retention(keep_last=3)
 
 
-def test_what_the_example_marks_as_not_yet_is_refused_as_that(tmp_path: Path) -> None:
-    later = tmp_path / "quiesce.toml"
-    later.write_text(EXAMPLE.read_text().replace("# not yet: ", ""))
-
-    with pytest.raises(ConfigError) as caught:
-        settings.load(later, DRIVERS)
-
-    lines = str(caught.value).splitlines()
-    assert len(lines) == EXAMPLE.read_text().count("# not yet: ")
-    assert all("not yet" in line for line in lines)
-
-
 def test_every_key_of_a_job_arrives() -> None:
     job = the_job(
         machines=["db*"],

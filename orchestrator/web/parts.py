@@ -1,0 +1,31 @@
+"""What the routes are served from. `main` hands it in; nothing here knows adapters."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from orchestrator.model import Coming
+from orchestrator.ports import Schedules
+from orchestrator.service import Service
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The rest of the product, as the routes need it."""
+
+    service: Service
+    schedules: Schedules
+    #: When each job that has a schedule is due, so many times. Raises JournalError.
+    coming: Callable[[int], Sequence[Coming]]
+
+
+def _parts(request: Request) -> Parts:
+    found = request.app.state.parts
+    assert isinstance(found, Parts)
+    return found
+
+
+#: A route's parameter of this type is given what the site was made with.
+Here = Annotated[Parts, Depends(_parts)]

@@ -1,0 +1,17 @@
+"""The application: all routes, over what they are served from."""
+
+from fastapi import FastAPI
+
+from orchestrator.web import health, page, runs
+from orchestrator.web.parts import Parts
+from orchestrator.web.problems import tell_problems
+
+
+def make_site(parts: Parts) -> FastAPI:
+    """The API and the page over `parts`."""
+    site = FastAPI(title="quiesce", openapi_url="/api/v1/openapi.json", docs_url=None, redoc_url=None)
+    site.state.parts = parts
+    tell_problems(site)
+    for room in (health, runs, page):
+        site.include_router(room.router)
+    return site
