@@ -157,8 +157,8 @@ class Wiring:
         with only_one(_service_file(settings)), listening(settings.listen) as sockets:
             service = self._service(load(), journal, slots)
             schedules = journal.schedules()
-            site = make_site(Parts(service, schedules, lambda count: _coming(service.jobs, schedules, count)))
-            with serving(site, sockets):
+            parts = Parts(service, journal.ledger(), schedules, lambda count: _coming(service.jobs, schedules, count))
+            with serving(make_site(parts), sockets):
                 Scheduler(service, schedules, SystemClock()).serve(stop, hangup, load, daily)
 
     def coming(self, path: Path, count: int) -> Sequence[Coming]:

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from orchestrator.model import Coming
-from orchestrator.ports import Schedules
+from orchestrator.ports import Ledger, Schedules
 from orchestrator.service import Service
 
 
@@ -16,6 +16,7 @@ class Parts:
     """The rest of the product, as the routes need it."""
 
     service: Service
+    ledger: Ledger
     schedules: Schedules
     #: When each job that has a schedule is due, so many times. Raises JournalError.
     coming: Callable[[int], Sequence[Coming]]

@@ -31,9 +31,7 @@ def good(product: Product) -> Product:
         ("[machines.y]", "machines.y: no way to the agent"),
         ("[machines.vm]", "not valid TOML"),
         ("x = ", "not valid TOML"),
-        (
-            'service.listen[0] = "0.0.0.0:8420": an address',
-        ),
+        ('service.listen[0] = "0.0.0.0:8420": an address',),
         ('[jobs.x]\nmachines = ["vm"]\ndriver = "backup"', 'jobs.x: driver = "backup" needs a repository'),
         ('[jobs.x]\nmachines = ["vm"]\ndriver = "command"\nretention = {}', "jobs.x.retention = {}: give at least one"),
     ],

@@ -19,12 +19,7 @@ from orchestrator import documents
 from orchestrator.agent.guest import GuestAgent
 from orchestrator.agent.unix import unix_channel
 from orchestrator.agent.wire import MAX_MESSAGE
-<<<<<<< HEAD
-from orchestrator.cli import documents, failures
-=======
 from orchestrator.cli import failures
-from orchestrator.cli.escape import INVISIBLE
->>>>>>> 4eeb2b8 (Listen on a unix socket and on loopback, and answer with the runs: the API begins)
 from orchestrator.cli.plain import Plain
 from orchestrator.cli.screen import Screen
 from orchestrator.cli.streams import Stream

@@ -23,10 +23,10 @@ def test_it_listens_where_only_this_host_can_ask_unless_told_otherwise() -> None
 
 
 def test_every_form_of_a_listener_arrives() -> None:
-    found = loaded(listen=["[::1]:80", "unix:/run/a.sock", "0.0.0.0:1"], tls=TLS)
-    assert found.listen == (TcpListener("::1", 80), UnixListener("/run/a.sock"), TcpListener("0.0.0.0", 1))
+    found = loaded(listen=["[::1]:80", "unix:/run/a.sock", "192.0.2.1:1"], tls=TLS)
+    assert found.listen == (TcpListener("::1", 80), UnixListener("/run/a.sock"), TcpListener("192.0.2.1", 1))
     assert found.tls == Tls(**TLS)
-    assert [str(listener) for listener in found.listen] == ["[::1]:80", "unix:/run/a.sock", "0.0.0.0:1"]
+    assert [str(listener) for listener in found.listen] == ["[::1]:80", "unix:/run/a.sock", "192.0.2.1:1"]
 
 
 @pytest.mark.parametrize("text", ["localhost:80", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:99999", "unix:a", ":80", 80])
@@ -42,7 +42,7 @@ def test_what_others_can_reach_needs_tls(text: str) -> None:
 
 
 def test_half_of_tls_is_refused() -> None:
-    with pytest.raises(ConfigError, match="service.tls.key: this key is needed"):
+    with pytest.raises(ConfigError, match=r"service\.tls\.key: this key is needed"):
         loaded(tls={"certificate": "/etc/cert.pem"})
-    with pytest.raises(ConfigError, match='service.tls.kee: unknown key; did you mean "key"'):
+    with pytest.raises(ConfigError, match=r'service\.tls\.kee: unknown key; did you mean "key"'):
         loaded(tls={**TLS, "kee": ""})
