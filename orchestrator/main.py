@@ -78,7 +78,7 @@ class Wiring:
 
         return SqlJournal.open(settings.journal_url, SystemClock())
 
-    def _service(self, settings: Settings, journal: "SqlJournal", slots: Slots) -> Service:
+    def _service(self, settings: Settings, journal: Journal, slots: Slots) -> Service:
         from orchestrator.connections import RealConnections
         from orchestrator.guard.leases import ProcessGuard
 
@@ -138,11 +138,13 @@ class Wiring:
         return done.before, done.after
 
     def serve(self, path: Path, stop: Stop, hangup: Bell) -> None:
+        from orchestrator import logs
         from orchestrator.scheduler import Scheduler
         from orchestrator.scheduler.single import only_one
         from orchestrator.web import Parts, listening, make_site, serving
+        from orchestrator.witnessed import WitnessedJournal
 
-        _log_to_standard_error()
+        logs.to(cast(TextIO, Stream(sys.stderr)))
         settings = self.settings(path)
         journal, slots = self._journal(settings), Slots(SystemClock())
 
@@ -155,7 +157,7 @@ class Wiring:
             _forget(self.settings(path), journal.statistics())
 
         with only_one(_service_file(settings)), listening(settings.listen) as sockets:
-            service = self._service(load(), journal, slots)
+            service = self._service(load(), WitnessedJournal(journal, [logs.witness]), slots)
             schedules = journal.schedules()
             parts = Parts(service, journal.ledger(), schedules, lambda count: _coming(service.jobs, schedules, count))
             with serving(make_site(parts), sockets):
@@ -243,15 +245,3 @@ def _state_folder(journal_url: str) -> Path:
 
     state = os.environ.get("STATE_DIRECTORY", "/var/lib/quiesce").partition(":")[0]
     return folder(journal_url) or Path(state)
-
-
-def _log_to_standard_error() -> None:
-    """Standard output is for results. Values are shown as Python's literals: what a guest said stays on its line."""
-    import structlog
-
-    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
-    line = structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"])
-    structlog.configure(
-        processors=[structlog.processors.add_log_level, stamp, line],
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, Stream(sys.stderr))),
-    )

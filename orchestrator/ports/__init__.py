@@ -28,6 +28,7 @@ from orchestrator.ports.hypervisors import (
     QuiescingHypervisor,
 )
 from orchestrator.ports.journals import Journal, Ledger, Schedules, Statistics
+from orchestrator.ports.witnesses import Witness
 
 __all__ = [
     "Agent",
@@ -58,4 +59,5 @@ __all__ = [
     "Repository",
     "Schedules",
     "Statistics",
+    "Witness",
 ]
