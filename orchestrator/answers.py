@@ -52,6 +52,17 @@ _MARKED = "%Y%m%dT%H%M%S.%fZ"
 
 
 @dataclass(frozen=True)
+class Tally:
+    """How many runs of a job ended alike, or are open."""
+
+    #: None for runs without a job.
+    job: str | None
+    state: State
+    consistency: Consistency
+    runs: int
+
+
+@dataclass(frozen=True)
 class Unquiesced:
     """A cut that is not proven to be frozen throughout."""
 

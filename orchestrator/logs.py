@@ -23,7 +23,7 @@ def to(stream: TextIO) -> None:
 
     Values are shown as Python's literals: what a guest said stays on its line.
     """
-    shared = [
+    shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import delete, exists, func, select
 
 from orchestrator import states
-from orchestrator.answers import Frozen, LastGood, Unquiesced
+from orchestrator.answers import Frozen, LastGood, Tally, Unquiesced
 from orchestrator.journal.database import Database
 from orchestrator.journal.tables import runs, snapshots, steps, targets
 from orchestrator.model import Consistency, State
@@ -22,6 +22,13 @@ class SqlStatistics:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def tally(self, since: datetime) -> Sequence[Tally]:
+        """See `ports.Statistics`."""
+        alike = runs.c.job_name, runs.c.state, runs.c.consistency
+        query = select(*alike, func.count()).where(runs.c.started_at >= since).group_by(*alike).order_by(*alike)
+        with self._database.reading() as connection:
+            return [Tally(*row) for row in connection.execute(query)]
 
     def unquiesced(self, since: datetime, limit: int) -> Sequence[Unquiesced]:
         """See `ports.Statistics`."""

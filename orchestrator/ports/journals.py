@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from orchestrator.answers import Filter, Frozen, LastGood, Mark, Unquiesced
+from orchestrator.answers import Filter, Frozen, LastGood, Mark, Tally, Unquiesced
 from orchestrator.model import Horizon, Owner, Pausable, Pause, Run, Snapshot, State, Step, Target
 
 
@@ -108,6 +108,10 @@ class Ledger(Protocol):
 
 class Statistics(Protocol):
     """What the history answers as a whole, with the journal's errors."""
+
+    def tally(self, since: datetime) -> Sequence[Tally]:
+        """How many runs of each job that began since then are in each state, at each consistency."""
+        ...
 
     def unquiesced(self, since: datetime, limit: int) -> Sequence[Unquiesced]:
         """The cuts since then that are not proven to be frozen throughout: the newest first, at most `limit`."""

@@ -40,6 +40,11 @@ class Queue:
         with self._lock:
             return job in self._running or any(due.job.name == job for due in self._waiting)
 
+    def lengths(self) -> tuple[int, int]:
+        """How many runs wait, and how many are at work."""
+        with self._lock:
+            return len(self._waiting), len(self._running)
+
     def put(self, due: Due) -> None:
         """Let a run begin as soon as it can. Its job has none waiting or running."""
         with self._lock:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.answers import Frozen, LastGood, Unquiesced
+from orchestrator.answers import Frozen, LastGood, Tally, Unquiesced
 from orchestrator.errors import NotFound
 from orchestrator.journal import SqlJournal
 from orchestrator.model import Action, Consistency, Outcome, State
@@ -40,6 +40,17 @@ def test_what_is_not_quiesced_is_named_with_its_reason(journal: SqlJournal) -> N
         Unquiesced("r2", "nightly", "db1", NOW - 2 * DAY, State.DONE, "the guest was not frozen"),
     ]
     assert len(journal.statistics().unquiesced(NOW - 30 * DAY, 1)) == 1
+
+
+def test_runs_are_counted_by_how_they_ended(journal: SqlJournal) -> None:
+    ended(journal, "r1", "db1", 3, State.DONE, consistency=Consistency.FILESYSTEM)
+    ended(journal, "r2", "db1", 2, State.DONE, consistency=Consistency.FILESYSTEM)
+    ended(journal, "r3", "db2", 1, State.RUNNING)
+    ended(journal, "r4", "db1", 40, State.DONE)
+    assert list(journal.statistics().tally(NOW - 30 * DAY)) == [
+        Tally("nightly", State.DONE, Consistency.FILESYSTEM, 2),
+        Tally("nightly", State.RUNNING, Consistency.NONE, 1),
+    ]
 
 
 def test_who_was_frozen_and_how_long(journal: SqlJournal) -> None:

@@ -1,0 +1,150 @@
+"""What the journal knows, read when somebody asks: however many do, every few seconds at the most."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from orchestrator.answers import Frozen, LastGood, Tally
+from orchestrator.clock import Clock, Deadline
+from orchestrator.errors import JournalError
+from orchestrator.model import Action, Coming, Job, Machine, Run, State, Step
+from orchestrator.policy import freeze_may_hold
+from orchestrator.ports import Journal, Statistics
+
+#: Seconds for which what was read is told again.
+_FRESH = 5.0
+#: Over which time runs and windows are counted: what began then is found by an index.
+_DAY = timedelta(days=1)
+
+
+class Configured(Protocol):
+    """What is configured now, by name."""
+
+    @property
+    def machines(self) -> Mapping[str, Machine]: ...
+
+    @property
+    def jobs(self) -> Mapping[str, Job]: ...
+
+
+class History(Collector):
+    """The journal's figures of the configured machines and jobs, and how many runs there were of all others."""
+
+    def __init__(
+        self,
+        configured: Configured,
+        journal: Journal,
+        statistics: Statistics,
+        coming: Callable[[], Sequence[Coming]],
+        clock: Clock,
+    ) -> None:
+        self._configured, self._journal, self._statistics = configured, journal, statistics
+        self._coming, self._clock = coming, clock
+        self._lock = threading.Lock()
+        self._read: Sequence[Metric] = ()
+        self._stale = Deadline.after(clock, 0)
+
+    def collect(self) -> Sequence[Metric]:
+        """See prometheus_client. Without a journal all that is told is that it is away."""
+        with self._lock:
+            if self._stale.passed:
+                up = GaugeMetricFamily("quiesce_journal_up", "1: the journal could be read.")
+                try:
+                    self._read = (up, *self._figures())
+                    up.add_metric([], 1)
+                except JournalError:
+                    self._read = (up,)
+                    up.add_metric([], 0)
+                self._stale = Deadline.after(self._clock, _FRESH)
+            return self._read
+
+    def _figures(self) -> Iterator[Metric]:
+        now, machines, jobs = self._clock.now(), self._configured.machines, self._configured.jobs
+        yield _runs(self._statistics.tally(now - _DAY), jobs)
+        yield from _freezes(self._journal.open_runs(), machines, now)
+        yield _longest(self._statistics.frozen(now - _DAY), machines)
+        scheduled = (job for job in jobs.values() if job.schedule is not None or job.every is not None)
+        wanted = {machine for job in scheduled for machine in job.machines}
+        yield _last_good(self._statistics.last_good(), wanted, machines)
+        yield _next(self._coming())
+
+
+def _runs(tallies: Iterable[Tally], jobs: Mapping[str, Job]) -> Metric:
+    found = GaugeMetricFamily(
+        "quiesce_runs", "Runs that began in the last 24 hours.", labels=["job", "state", "consistency"]
+    )
+    counts: dict[tuple[str, str, str], int] = {}
+    for tally in tallies:
+        job = tally.job if tally.job in jobs else ""  # what is not configured any more, or never had a job
+        labels = job or "", tally.state.value, tally.consistency.value
+        counts[labels] = counts.get(labels, 0) + tally.runs
+    for labels, count in counts.items():
+        found.add_metric(labels, count)
+    return found
+
+
+def _freezes(opened: Iterable[Run], machines: Iterable[str], now: datetime) -> Iterator[Metric]:
+    seconds, stuck = dict.fromkeys(machines, 0.0), dict.fromkeys(machines, False)
+    for run in opened:
+        for target in run.targets:
+            name, steps = target.machine.name, run.steps_of(target.machine.name)
+            if target.state in {State.RUNNING, State.STUCK} and freeze_may_hold(steps):
+                seconds[name] = max(0.001, (now - _begin(steps)).total_seconds())
+            if target.state is State.STUCK:
+                stuck[name] = True
+    frozen = GaugeMetricFamily(
+        "quiesce_frozen_seconds",
+        "For how long a run of the journal may have kept the guest frozen; 0: not now.",
+        labels=["machine"],
+    )
+    alarms = GaugeMetricFamily("quiesce_stuck", "1: the thaw of the guest is not confirmed.", labels=["machine"])
+    for name in seconds:
+        frozen.add_metric([name], seconds[name])
+    for name in stuck:
+        alarms.add_metric([name], stuck[name])
+    yield from (frozen, alarms)
+
+
+def _begin(steps: Sequence[Step]) -> datetime:
+    """When what may still hold the guest was begun."""
+    return next(step.at for step in steps if step.action in {Action.FREEZE, Action.THAW})
+
+
+def _longest(found: Iterable[Frozen], machines: Iterable[str]) -> Metric:
+    longest = GaugeMetricFamily(
+        "quiesce_longest_window_seconds",
+        "The longest time from freeze to confirmed thaw in runs of the last 24 hours.",
+        labels=["machine"],
+    )
+    for each in found:
+        if each.machine in machines:
+            longest.add_metric([each.machine], each.longest_ms / 1000)
+    return longest
+
+
+def _last_good(found: Iterable[LastGood], wanted: Iterable[str], machines: Iterable[str]) -> Metric:
+    """Of the machines that a schedule wants backed up, also those that never were; of others, when they were."""
+    at = dict.fromkeys(sorted(wanted), 0.0)
+    at |= {each.machine: each.at.timestamp() for each in found if each.at is not None and each.machine in machines}
+    last = GaugeMetricFamily(
+        "quiesce_last_good_run_timestamp_seconds",
+        "When the machine's last run began that is done and proven to be quiesced; 0: never.",
+        labels=["machine"],
+    )
+    for name, timestamp in at.items():
+        last.add_metric([name], timestamp)
+    return last
+
+
+def _next(coming: Iterable[Coming]) -> Metric:
+    following = GaugeMetricFamily(
+        "quiesce_next_run_timestamp_seconds", "When the job is due next; none while it is paused.", labels=["job"]
+    )
+    for each in coming:
+        if each.pause is None:
+            following.add_metric([each.job], each.times[0].timestamp())
+    return following
