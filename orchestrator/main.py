@@ -139,6 +139,7 @@ class Wiring:
 
     def serve(self, path: Path, stop: Stop, hangup: Bell) -> None:
         from orchestrator import logs
+        from orchestrator.metrics import Events, History, QueueLength, render
         from orchestrator.scheduler import Scheduler
         from orchestrator.scheduler.single import only_one
         from orchestrator.web import Parts, listening, make_site, serving
@@ -157,11 +158,18 @@ class Wiring:
             _forget(self.settings(path), journal.statistics())
 
         with only_one(_service_file(settings)), listening(settings.listen) as sockets:
-            service = self._service(load(), WitnessedJournal(journal, [logs.witness]), slots)
-            schedules = journal.schedules()
-            parts = Parts(service, journal.ledger(), schedules, lambda count: _coming(service.jobs, schedules, count))
+            clock, events, schedules = SystemClock(), Events(), journal.schedules()
+            service = self._service(load(), WitnessedJournal(journal, [logs.witness, events.witness]), slots)
+            scheduler = Scheduler(service, schedules, clock)
+
+            def coming(count: int) -> Sequence[Coming]:
+                return _coming(service.jobs, schedules, count)
+
+            history = History(service, journal, journal.statistics(), partial(coming, 1), clock)
+            metrics = partial(render, [events, history, QueueLength(scheduler.queued)])
+            parts = Parts(service, journal.ledger(), schedules, coming, metrics)
             with serving(make_site(parts), sockets):
-                Scheduler(service, schedules, SystemClock()).serve(stop, hangup, load, daily)
+                scheduler.serve(stop, hangup, load, daily)
 
     def coming(self, path: Path, count: int) -> Sequence[Coming]:
         settings = self.settings(path)

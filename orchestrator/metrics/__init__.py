@@ -13,10 +13,7 @@ from orchestrator.metrics.events import Events
 from orchestrator.metrics.history import History
 from orchestrator.metrics.queue import QueueLength
 
-__all__ = ["CONTENT_TYPE", "Events", "History", "QueueLength", "render"]
-
-#: Of what `render` returns.
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+__all__ = ["Events", "History", "QueueLength", "render"]
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series for each counter, which nobody reads
 

@@ -98,6 +98,10 @@ class Scheduler:
         self._queue.close(Deadline.after(self._clock, _PATIENCE))
         log.info("stopped")
 
+    def queued(self) -> tuple[int, int]:
+        """How many runs wait for their machines, and how many are at work."""
+        return self._queue.lengths()
+
     def look(self, *names: str) -> None:
         """Begin what is due now of these jobs, or of all, and let go what is not to be run. Raises JournalError."""
         with self._looking:

@@ -20,6 +20,8 @@ class Parts:
     schedules: Schedules
     #: When each job that has a schedule is due, so many times. Raises JournalError.
     coming: Callable[[int], Sequence[Coming]]
+    #: The metrics in Prometheus' text format.
+    metrics: Callable[[], bytes]
 
 
 def _parts(request: Request) -> Parts:

@@ -2,7 +2,9 @@
 
 import signal
 
+import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.acceptance.gate import Gate
 from tests.acceptance.product import Product
@@ -100,5 +102,23 @@ def test_what_is_paused_is_let_go(product: Product) -> None:
     serving.wait_said("the job is paused")
     assert product("resume", "job", "job").code == 0
     wait_for(lambda: product.states() or None, 60, "a run", poll=0.2)
+    serving.send(signal.SIGTERM)
+    assert serving.wait().code == 0
+
+
+def test_prometheus_is_told_what_the_journal_knows(product: Product) -> None:
+    product.table("machines.vm", agent="unix:/nowhere")
+    product.job("vm", cut=["/bin/true"], every="7d")
+    assert product.run().code == 1  # by a process of its own
+    serving = product.start("serve")
+    serving.wait_said("target ended")
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(product.api)), base_url="http://quiesce") as client:
+        answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    [runs] = [family for family in text_string_to_metric_families(answer.text) if family.name == "quiesce_runs"]
+    assert [(sample.labels, sample.value) for sample in runs.samples] == [
+        ({"job": "job", "state": "failed", "consistency": "none"}, 2)
+    ]
+    assert 'quiesce_targets_ended_total{consistency="none",job="job",state="failed"} 1.0' in answer.text
     serving.send(signal.SIGTERM)
     assert serving.wait().code == 0
