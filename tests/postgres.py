@@ -27,13 +27,13 @@ class Cluster:
     """One PostgreSQL server, which the test may stop and start."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._data = folder / "data"
+        self.folder = folder
+        self.data = folder / "data"
         self._numbers = itertools.count(1)
 
     def initialise(self) -> None:
         """Make the server's data, sorting text as people do: what must be sorted by code points has to ask for it."""
-        secret = self._folder / "password"
+        secret = self.folder / "password"
         secret.write_text(PASSWORD)
         self._run("initdb", "--username=quiesce", f"--pwfile={secret}", "--auth=scram-sha-256", "--no-sync",
                   "--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en")  # fmt: skip
@@ -42,12 +42,12 @@ class Cluster:
         """Run the server; it accepts connections afterwards."""
         settings = {
             "listen_addresses": "",
-            "unix_socket_directories": str(self._folder),
+            "unix_socket_directories": str(self.folder),
             "fsync": "off",
             "shared_buffers": "16MB",
         }
         options = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
-        self._run("pg_ctl", "start", "--wait", f"--log={self._folder / 'log'}", f"--options={options}")
+        self._run("pg_ctl", "start", "--wait", f"--log={self.folder / 'log'}", f"--options={options}")
 
     def stop(self) -> None:
         """End the server and all its connections at once."""
@@ -55,14 +55,15 @@ class Cluster:
 
     @property
     def running(self) -> bool:
-        return (self._data / "postmaster.pid").exists()
+        return (self.data / "postmaster.pid").exists()
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Stop all of the server's processes, so that it keeps its connections and answers nobody."""
-        postmaster = int((self._data / "postmaster.pid").read_text().split()[0])
+        postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
+        os.kill(postmaster, signal.SIGSTOP)  # the first to stop and the last to go on: meanwhile, no child is gone
         children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-        family = [postmaster, *map(int, children)]
+        family = [*map(int, children), postmaster]
         for pid in family:
             os.kill(pid, signal.SIGSTOP)
         try:
@@ -75,29 +76,30 @@ class Cluster:
     def create(self, template: str = "template1") -> str:
         """Make a database, as a copy of another one, and return its name."""
         name = f"test_{next(self._numbers)}"
-        with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
+        with self.connect("postgres") as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
 
     def drop(self, database: str) -> None:
         """Remove a database, whoever is connected to it."""
-        with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
+        with self.connect("postgres") as connection:
             connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
 
     def url(self, database: str, password: str = PASSWORD) -> str:
         """How the journal's setting names that database."""
         return URL.create(
-            "postgresql+psycopg", "quiesce", password, database=database, query={"host": str(self._folder)}
+            "postgresql+psycopg", "quiesce", password, database=database, query={"host": str(self.folder)}
         ).render_as_string(hide_password=False)
 
-    def _conninfo(self, database: str) -> str:
-        return psycopg.conninfo.make_conninfo(
-            host=str(self._folder), user="quiesce", password=PASSWORD, dbname=database
+    def connect(self, database: str) -> "psycopg.Connection[Any]":
+        """A connection on which each statement is a transaction of its own."""
+        return psycopg.connect(
+            host=str(self.folder), user="quiesce", password=PASSWORD, dbname=database, autocommit=True
         )
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [str(_programs() / program), f"--pgdata={self._data}", *arguments]
-        subprocess.run(command, check=True, cwd=self._folder, stdout=subprocess.DEVNULL, **_RUN_AS)
+        command = [str(_programs() / program), f"--pgdata={self.data}", *arguments]
+        subprocess.run(command, check=True, cwd=self.folder, stdout=subprocess.DEVNULL, **_RUN_AS)
 
 
 def _programs() -> Path:
@@ -107,15 +109,24 @@ def _programs() -> Path:
     return versions[-1]
 
 
+def copy_files(source: Path, target: Path) -> None:
+    """Copy a folder with its owners."""
+    subprocess.run(["cp", "--archive", source, target], check=True)
+
+
 @contextmanager
-def running_cluster() -> Iterator[Cluster]:
-    """A new server, which is stopped and removed afterwards, whatever happened."""
+def running_cluster(data: Path | None = None) -> Iterator[Cluster]:
+    """A new server, over a copy of `data` or with none, which is stopped and removed afterwards, whatever happened."""
     folder = Path(tempfile.mkdtemp(prefix="quiesce-postgres-"))  # short: a socket's path has at most 107 characters
     try:
         if _RUN_AS:
             shutil.chown(folder, _RUN_AS["user"], _RUN_AS["group"])
         cluster = Cluster(folder)
-        cluster.initialise()
+        if data is None:
+            cluster.initialise()
+        else:
+            copy_files(data, cluster.data)
+            (cluster.data / "postmaster.pid").unlink()  # of the server that it was copied from, which is still there
         cluster.start()
         try:
             yield cluster

@@ -1,7 +1,5 @@
 """The guest's freeze hook and its scripts, run as the agent would, but on this host."""
 
-import os
-import signal
 import sqlite3
 import subprocess
 from collections.abc import Callable
@@ -9,43 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.waiting import wait_for
+from tests.hook import CONFIG, Hook
 
-CONFIG = Path(__file__).parents[2] / "config"
 GUEST_SCRIPTS = [
     CONFIG / "fsfreeze-hook",
     *(path for path in sorted((CONFIG / "fsfreeze-hook.d").iterdir()) if path.suffix != ".md"),
     *sorted((CONFIG.parent / "orchestrator").rglob("*.sh")),
 ]
-
-
-class Hook:
-    """The hook in a folder of its own, with scripts."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.state = folder, folder / "state"
-        self.scripts = folder / "fsfreeze-hook.d"
-        self.scripts.mkdir()
-        self.program = folder / "fsfreeze-hook"
-        self.program.write_bytes((CONFIG / "fsfreeze-hook").read_bytes())
-        self.program.chmod(0o755)
-        self.environment = {**os.environ, "QUIESCE_HOOK_STATE": str(self.state), "QUIESCE_HOOK_LIMIT": "20"}
-
-    def script(self, name: str, body: str = "") -> None:
-        """A script that notes how it is called; `body` follows."""
-        path = self.scripts / name
-        path.write_text(f'#!/bin/sh\necho "{name} $1" >>{self.folder}/calls\n{body}\n')
-        path.chmod(0o755)
-
-    def __call__(self, word: str) -> int:
-        return subprocess.run([self.program, word], env=self.environment, timeout=60, check=False).returncode
-
-    def calls(self) -> list[str]:
-        path = self.folder / "calls"
-        return path.read_text().splitlines() if path.exists() else []
-
-    def report(self) -> str:
-        return (self.state / "report").read_text()
 
 
 @pytest.fixture
@@ -68,10 +36,11 @@ def test_scripts_are_frozen_in_order_and_thawed_in_reverse_once(hook: Hook) -> N
 
 def test_a_script_that_fails_fails_the_freeze_and_all_are_thawed(hook: Hook) -> None:
     hook.script("a")
-    hook.script("b", '[ "$1" = thaw ]')
+    hook.script("b", 'echo because >&2; [ "$1" = thaw ]')
     hook.script("c")
     assert (hook("freeze"), hook.report()) == (1, "1 1 failed\n")
     assert hook.calls() == ["a freeze", "b freeze", "b thaw", "a thaw"]
+    assert hook.log() == "because\nb: freeze failed with status 1\nbecause\n"
     assert hook("thaw") == 0
     assert len(hook.calls()) == 4
 
@@ -80,6 +49,7 @@ def test_a_script_that_hangs_is_ended(hook: Hook) -> None:
     hook.environment["QUIESCE_HOOK_LIMIT"] = "1"
     hook.script("a", '[ "$1" = thaw ] || sleep 1000')
     assert (hook("freeze"), hook.report(), hook.calls()) == (1, "1 0 failed\n", ["a freeze", "a thaw"])
+    assert hook.log().endswith("a: freeze failed with status 124\n")
 
 
 def test_a_script_that_did_not_hold_is_told_and_no_error(hook: Hook) -> None:
@@ -108,8 +78,7 @@ def database(hook: Hook) -> Callable[[str], sqlite3.Connection]:
         connection.execute(f"PRAGMA journal_mode={mode}")
         connection.execute("CREATE TABLE numbers (n INTEGER)")
         connection.execute("INSERT INTO numbers VALUES (1)")
-        (hook.scripts / "sqlite").write_bytes((CONFIG / "fsfreeze-hook.d/sqlite").read_bytes())
-        (hook.scripts / "sqlite").chmod(0o755)
+        hook.ship("sqlite")
         (hook.folder / "list").write_text(f"# databases\n\n{path}\n")
         hook.environment["QUIESCE_SQLITE_LIST"] = str(hook.folder / "list")
         return connection
@@ -162,51 +131,11 @@ def test_a_database_that_cannot_be_locked_fails_the_freeze(
 
 def test_a_script_without_its_configuration_does_nothing(hook: Hook) -> None:
     for name in ("sqlite", "mysql", "postgresql"):
-        (hook.scripts / name).write_bytes((CONFIG / "fsfreeze-hook.d" / name).read_bytes())
-        (hook.scripts / name).chmod(0o755)
+        hook.ship(name)
     nowhere = str(hook.folder / "nowhere")
     hook.environment |= {"QUIESCE_SQLITE_LIST": nowhere, "QUIESCE_MYSQL_CONFIG": nowhere}
     hook.environment["QUIESCE_POSTGRESQL_USER"] = "nobody-of-that-name"
     assert (hook("freeze"), hook("thaw"), hook.report()) == (0, 0, "1 3 thawed\n")
-
-
-#: What stands for a MySQL client and its server: a lock that is there while the session that took it lives.
-CLIENT = """#!/bin/sh
-cd "$(dirname "$0")" && echo $$ >session
-while read -r line; do
-    case $line in
-        FLUSH*) echo >locked && echo locked ;;
-        *UNLOCK*) echo held && rm locked ;;
-    esac
-done
-rm -f session
-"""
-
-
-@pytest.fixture
-def mysql(hook: Hook) -> Hook:
-    """The hook with the script `mysql`, and a client for it."""
-    (hook.scripts / "mysql").write_bytes((CONFIG / "fsfreeze-hook.d/mysql").read_bytes())
-    (hook.folder / "mariadb").write_text(CLIENT)
-    for program in (hook.scripts / "mysql", hook.folder / "mariadb"):
-        program.chmod(0o755)
-    (hook.folder / "my.cnf").write_text("[client]\n")
-    hook.environment |= {"QUIESCE_MYSQL_CONFIG": str(hook.folder / "my.cnf"), "PATH": f"{hook.folder}:{os.defpath}"}
-    return hook
-
-
-def test_mysql_is_locked_by_a_session_that_lives_until_the_thaw(mysql: Hook) -> None:
-    assert (mysql("freeze"), mysql.report()) == (0, "1 1 frozen\n")
-    assert (mysql.folder / "locked").exists()
-    assert (mysql("thaw"), mysql.report()) == (0, "1 1 thawed\n")
-    wait_for(lambda: not (mysql.folder / "session").exists(), 30, "the end of the session")
-    assert not (mysql.folder / "locked").exists()
-
-
-def test_a_mysql_session_that_died_before_the_thaw_is_told(mysql: Hook) -> None:
-    assert mysql("freeze") == 0
-    os.kill(int((mysql.folder / "session").read_text()), signal.SIGKILL)
-    assert (mysql("thaw"), mysql.report()) == (0, "1 1 lost\n")
 
 
 @pytest.mark.parametrize("path", GUEST_SCRIPTS, ids=lambda path: path.name)
