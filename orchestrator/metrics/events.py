@@ -24,7 +24,7 @@ class Events(Collector):
         self._ended = prometheus.Counter(
             "quiesce_targets_ended",
             "Targets of runs that ended in this process.",
-            ("job", "state", "consistency"),
+            ("job_name", "state", "consistency"),
             registry=registry,
         )
         self._durations = {

@@ -1,6 +1,7 @@
 """What the journal knows, read when somebody asks: however many do, every few seconds at the most."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -11,7 +12,7 @@ from prometheus_client.registry import Collector
 from orchestrator.answers import Frozen, LastGood, Tally
 from orchestrator.clock import Clock, Deadline
 from orchestrator.errors import JournalError
-from orchestrator.model import Action, Coming, Job, Machine, Run, State, Step
+from orchestrator.model import Action, Coming, Consistency, Job, Machine, Quiesce, Run, State, Step
 from orchestrator.policy import freeze_may_hold
 from orchestrator.ports import Journal, Statistics
 
@@ -32,7 +33,10 @@ class Configured(Protocol):
 
 
 class History(Collector):
-    """The journal's figures of the configured machines and jobs, and how many runs there were of all others."""
+    """The journal's figures of the configured machines and jobs; runs of all others have an empty `job_name`.
+
+    A label `job` would be Prometheus' own.
+    """
 
     def __init__(
         self,
@@ -64,7 +68,7 @@ class History(Collector):
 
     def _figures(self) -> Iterator[Metric]:
         now, machines, jobs = self._clock.now(), self._configured.machines, self._configured.jobs
-        yield _runs(self._statistics.tally(now - _DAY), jobs)
+        yield from _runs(self._statistics.tally(now - _DAY), jobs)
         yield from _freezes(self._journal.open_runs(), machines, now)
         yield _longest(self._statistics.frozen(now - _DAY), machines)
         scheduled = (job for job in jobs.values() if job.schedule is not None or job.every is not None)
@@ -73,18 +77,31 @@ class History(Collector):
         yield _next(self._coming())
 
 
-def _runs(tallies: Iterable[Tally], jobs: Mapping[str, Job]) -> Metric:
+def _runs(tallies: Iterable[Tally], jobs: Mapping[str, Job]) -> Iterator[Metric]:
     found = GaugeMetricFamily(
-        "quiesce_runs", "Runs that began in the last 24 hours.", labels=["job", "state", "consistency"]
+        "quiesce_runs", "Runs that began in the last 24 hours.", labels=["job_name", "state", "consistency"]
     )
-    counts: dict[tuple[str, str, str], int] = {}
+    degraded = GaugeMetricFamily(
+        "quiesce_degraded_runs",
+        "Runs of the last 24 hours that are done at a lower consistency than their job wants.",
+        labels=["job_name"],
+    )
+    counts: Counter[tuple[str, str, str]] = Counter()
+    lower = Counter(dict.fromkeys(jobs, 0))
     for tally in tallies:
-        job = tally.job if tally.job in jobs else ""  # what is not configured any more, or never had a job
-        labels = job or "", tally.state.value, tally.consistency.value
-        counts[labels] = counts.get(labels, 0) + tally.runs
+        job = jobs.get(tally.job or "")
+        counts[job.name if job else "", tally.state.value, tally.consistency.value] += tally.runs
+        if job is not None and job.quiesce is not Quiesce.OFF and _is_lower(tally):
+            lower[job.name] += tally.runs
     for labels, count in counts.items():
         found.add_metric(labels, count)
-    return found
+    for name, count in lower.items():
+        degraded.add_metric([name], count)
+    yield from (found, degraded)
+
+
+def _is_lower(tally: Tally) -> bool:
+    return tally.state is State.DONE and tally.consistency in {Consistency.CRASH, Consistency.NONE}
 
 
 def _freezes(opened: Iterable[Run], machines: Iterable[str], now: datetime) -> Iterator[Metric]:
@@ -142,7 +159,7 @@ def _last_good(found: Iterable[LastGood], wanted: Iterable[str], machines: Itera
 
 def _next(coming: Iterable[Coming]) -> Metric:
     following = GaugeMetricFamily(
-        "quiesce_next_run_timestamp_seconds", "When the job is due next; none while it is paused.", labels=["job"]
+        "quiesce_next_run_timestamp_seconds", "When the job is due next; none while it is paused.", labels=["job_name"]
     )
     for each in coming:
         if each.pause is None:

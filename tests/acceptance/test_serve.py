@@ -117,8 +117,8 @@ def test_prometheus_is_told_what_the_journal_knows(product: Product) -> None:
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     [runs] = [family for family in text_string_to_metric_families(answer.text) if family.name == "quiesce_runs"]
     assert [(sample.labels, sample.value) for sample in runs.samples] == [
-        ({"job": "job", "state": "failed", "consistency": "none"}, 2)
+        ({"job_name": "job", "state": "failed", "consistency": "none"}, 2)
     ]
-    assert 'quiesce_targets_ended_total{consistency="none",job="job",state="failed"} 1.0' in answer.text
+    assert 'quiesce_targets_ended_total{consistency="none",job_name="job",state="failed"} 1.0' in answer.text
     serving.send(signal.SIGTERM)
     assert serving.wait().code == 0

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from orchestrator.errors import JournalUnavailable
 from orchestrator.journal import SqlJournal
 from orchestrator.metrics import Events, History, render
-from orchestrator.model import Coming, Pausable, Pause
+from orchestrator.model import Coming, Job, Pausable, Pause, Quiesce
 from tests.journals import NOW, StoppedClock, open_journal
 from tests.metrics import HOUR, Configured, exposition, fill
 
@@ -42,6 +42,7 @@ def test_what_the_journal_knows(journal: SqlJournal) -> None:
         ("none", "nightly", "stuck"): 1,
         ("crash", "", "done"): 1,
     }
+    assert found["quiesce_degraded_runs"] == {("nightly",): 0, ("by-hand",): 0}
     assert found["quiesce_frozen_seconds"] == {("db1",): 0, ("db2",): 93, ("db3",): 94, ("edge1",): 0}
     assert found["quiesce_stuck"] == {("db1",): 0, ("db2",): 0, ("db3",): 1, ("edge1",): 0}
     assert found["quiesce_longest_window_seconds"] == {("db1",): 0.12}
@@ -66,6 +67,20 @@ def test_what_the_process_saw(journal: SqlJournal) -> None:
     assert found["quiesce_queue_length"] == {(): 3}
     assert found["quiesce_runs_at_work"] == {(): 2}
     assert found["process_resident_memory_bytes"][()] > 0
+
+
+def test_a_run_is_degraded_only_when_its_job_wants_more(journal: SqlJournal) -> None:
+    with closing(journal):
+        fill(journal, Events())
+        configured = Configured()
+        wants, off = (
+            Job("gone", (), "command", quiesce=Quiesce.PREFERRED),
+            Job("gone", (), "command", quiesce=Quiesce.OFF),
+        )
+        for job, degraded in [(wants, 1), (off, 0)]:
+            configured.jobs = {"gone": job}
+            history = History(configured, journal, journal.statistics(), list, StoppedClock())
+            assert parsed(render([history]).decode())["quiesce_degraded_runs"] == {("gone",): degraded}
 
 
 def test_the_next_time_of_a_paused_job_is_not_told(journal: SqlJournal) -> None:
