@@ -22,7 +22,7 @@ from orchestrator.clock import Bell, Stop, SystemClock
 from orchestrator.examining import Examiner
 from orchestrator.model import Coming, Job, Machine
 from orchestrator.operating import Entries, Operating
-from orchestrator.ports import Domains, Journal, Schedules, Statistics
+from orchestrator.ports import Domains, Journal, Schedules
 from orchestrator.service import Service
 from orchestrator.settings import Settings, load
 from orchestrator.slots import Slots
@@ -155,7 +155,8 @@ class Wiring:
             return found
 
         def daily() -> None:
-            _forget(self.settings(path), journal.statistics())
+            _forget(self.settings(path), journal)
+            journal.events().trim()
 
         with only_one(_service_file(settings)), listening(settings.listen) as sockets:
             clock, events, schedules = SystemClock(), Events(), journal.schedules()
@@ -190,9 +191,9 @@ class Wiring:
 
     def vacuum(self, path: Path) -> int:
         settings = self.settings(path)
-        statistics = self._journal(settings).statistics()
-        forgotten = _forget(settings, statistics)
-        statistics.vacuum()
+        journal = self._journal(settings)
+        forgotten = _forget(settings, journal)
+        journal.statistics().vacuum()
         return forgotten
 
     def reload(self, path: Path) -> int:
@@ -207,11 +208,13 @@ def _coming(jobs: Mapping[str, Job], schedules: Schedules, count: int) -> Sequen
     return coming(jobs.values(), schedules, SystemClock().now(), count)
 
 
-def _forget(settings: Settings, statistics: Statistics) -> int:
+def _forget(settings: Settings, journal: "SqlJournal") -> int:
     """Let the journal forget what it need not keep; return how many runs that were."""
     if settings.journal_keep is None:
         return 0
-    return statistics.forget(SystemClock().now() - timedelta(seconds=settings.journal_keep))
+    before = SystemClock().now() - timedelta(seconds=settings.journal_keep)
+    journal.audit().forget(before)
+    return journal.statistics().forget(before)
 
 
 def _backups(

@@ -8,7 +8,9 @@ from orchestrator import states
 from orchestrator.clock import Clock
 from orchestrator.errors import AlreadyRun, NotFound, Superseded
 from orchestrator.journal import rows, schema
+from orchestrator.journal.access import SqlAudit, SqlRequests, SqlTokens
 from orchestrator.journal.database import Database, insert_unless_there
+from orchestrator.journal.events import SqlEvents, announce
 from orchestrator.journal.ledger import SqlLedger
 from orchestrator.journal.loading import NEWEST_FIRST, load, load_targets
 from orchestrator.journal.schedules import SqlSchedules
@@ -59,6 +61,22 @@ class SqlJournal:
     def ledger(self) -> SqlLedger:
         """The history page by page, and what is seen of it at one glance, in the same database."""
         return SqlLedger(self._database)
+
+    def tokens(self) -> SqlTokens:
+        """Who may ask over HTTP, in the same database."""
+        return SqlTokens(self._database)
+
+    def audit(self) -> SqlAudit:
+        """What was changed over HTTP, in the same database."""
+        return SqlAudit(self._database)
+
+    def requests(self) -> SqlRequests:
+        """The runs that were asked for under a key, in the same database."""
+        return SqlRequests(self._database)
+
+    def events(self) -> SqlEvents:
+        """What is written here about runs, as it is followed."""
+        return SqlEvents(self._database)
 
     def statistics(self) -> SqlStatistics:
         """What the history answers as a whole, in the same database."""
@@ -242,10 +260,13 @@ def _refuse_group(connection: Connection, run_id: str, holders: dict[str, str]) 
 
 
 def _append(connection: Connection, run_id: str, new: Sequence[Step]) -> None:
-    """Add steps after the last one of a run that is locked, or that nobody else can see yet."""
+    """Add steps after the last one of a run that is locked, or that nobody else can see yet, and let the feed tell."""
     if new:
         last = connection.scalar(select(func.max(steps.c.seq)).where(steps.c.run_id == run_id)) or 0
         connection.execute(steps.insert(), rows.step_rows(run_id, new, last + 1))
+        announce(connection, run_id, last + 1, last + len(new))
+    else:
+        announce(connection, run_id, 0, 0)
 
 
 def _let_go(connection: Connection, run_id: str, new: Sequence[Step]) -> None:

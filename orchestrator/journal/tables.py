@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     Column,
     DateTime,
@@ -26,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from orchestrator import states
-from orchestrator.model import Action, Consistency, Outcome, Pausable, State, Trigger
+from orchestrator.model import Action, Consistency, Outcome, Pausable, Role, State, Trigger
 
 
 class AnyText(TypeDecorator[str]):
@@ -190,4 +191,56 @@ pauses = Table(
     Column("since", Utc, nullable=False),
     Column("by", AnyText, nullable=False),
     Column("reason", AnyText),
+)
+
+#: Counts as far as the engine does.
+_NUMBER = BigInteger().with_variant(Integer(), "sqlite")
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("name", AnyText, primary_key=True),
+    Column("digest", AnyText, nullable=False),
+    _word("role", Role),
+    Column("created_at", Utc, nullable=False),
+    Column("created_by", AnyText, nullable=False),
+    Column("expires_at", Utc),
+    Column("revoked_at", Utc),
+    Index("tokens_digest", "digest", unique=True),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _NUMBER, primary_key=True),
+    Column("at", Utc, nullable=False),
+    Column("who", AnyText, nullable=False),
+    Column("origin", AnyText, nullable=False),
+    Column("act", AnyText, nullable=False),
+    Column("subject", AnyText, nullable=False),
+    Column("status", Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("key", AnyText, primary_key=True),
+    Column("wanted", AnyText, nullable=False),
+    Column("run_id", AnyText, nullable=False),
+    Column("at", Utc, nullable=False),
+)
+
+#: What was written about a run, and when in the order of all writers: see `events`.
+events = Table(
+    "events",
+    metadata,
+    Column("id", _NUMBER, primary_key=True),
+    Column("turn", BigInteger, nullable=False),
+    Column("run_id", AnyText, nullable=False),
+    # Its steps from the first to the last that were written; 0: none.
+    Column("first", Integer, nullable=False),
+    Column("last", Integer, nullable=False),
+    Index("events_in_order", "turn", "id"),
+    sqlite_autoincrement=True,
 )

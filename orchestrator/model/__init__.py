@@ -3,6 +3,7 @@
 All values are immutable. Durations are in seconds where the name says nothing else.
 """
 
+from orchestrator.model.access import Deed, Request, Role, Token
 from orchestrator.model.backups import (
     Backup,
     Checked,
@@ -19,6 +20,7 @@ from orchestrator.model.backups import (
     Wanted,
 )
 from orchestrator.model.disks import Disk, DiskCopy, Overlay, Place, Progress
+from orchestrator.model.events import Event, Position
 from orchestrator.model.jobs import CatchUp, Job, PreFlush, Quiesce, Retention, Verify
 from orchestrator.model.listening import Listener, TcpListener, Tls, UnixListener
 from orchestrator.model.machines import (
@@ -48,8 +50,10 @@ __all__ = [
     "Coming",
     "Consistency",
     "Cut",
+    "Deed",
     "Disk",
     "DiskCopy",
+    "Event",
     "ExaminedFilesystem",
     "ExecResult",
     "Fate",
@@ -71,15 +75,18 @@ __all__ = [
     "Pausable",
     "Pause",
     "Place",
+    "Position",
     "Power",
     "PreFlush",
     "Progress",
     "Proof",
     "Pruned",
     "Quiesce",
+    "Request",
     "Restored",
     "RestoredDisk",
     "Retention",
+    "Role",
     "Run",
     "Sight",
     "Sighting",
@@ -90,6 +97,7 @@ __all__ = [
     "Target",
     "TcpListener",
     "Tls",
+    "Token",
     "Trigger",
     "UnixListener",
     "Verified",

@@ -5,6 +5,7 @@ Every call that leaves the process has a deadline and ends in one of four ways: 
 answer). No other exception crosses a seam, whatever a hostile guest or a broken library does.
 """
 
+from orchestrator.ports.access import Audit, Events, Requests, Tokens
 from orchestrator.ports.agents import Agent, Observer
 from orchestrator.ports.backups import Domains, Examine, Images, Repository
 from orchestrator.ports.connections import Connections
@@ -32,6 +33,7 @@ from orchestrator.ports.witnesses import Witness
 
 __all__ = [
     "Agent",
+    "Audit",
     "Connections",
     "Copies",
     "CopyingDriver",
@@ -39,6 +41,7 @@ __all__ = [
     "Domains",
     "Driver",
     "DriverContext",
+    "Events",
     "Examine",
     "Guard",
     "Hypervisor",
@@ -57,7 +60,9 @@ __all__ = [
     "Record",
     "RemovingDriver",
     "Repository",
+    "Requests",
     "Schedules",
     "Statistics",
+    "Tokens",
     "Witness",
 ]

@@ -66,6 +66,22 @@ CONTENTS = {
         "INSERT INTO horizons VALUES ('nightly', '0 2 * * *', '2026-03-29 01:30:00+00', '2026-03-29 01:30:00+00')",
         "INSERT INTO pauses VALUES ('job', 'nightly', '2026-03-29 01:30:00+00', 'root@host', NULL)",
     ],
+    "0005": [
+        "INSERT INTO runs VALUES ('r1', 'nightly', NULL, 'manual', 'host/boot/1/100', '2026-03-29 01:30:00.123456+00',"
+        " NULL, 'stuck', 'crash', 'no answer', '2026-03-29 01:30:00+00')",
+        "INSERT INTO targets VALUES ('r1', 'db1', 0, '{\"name\":\"db1\"}', 'stuck', 'crash', 12.5, NULL, 'no answer')",
+        "INSERT INTO steps VALUES ('r1', 1, 'db1', 'fuse', 'done', '2026-03-29 01:30:00.123456+00', 7.25, 3.5,"
+        " '{\"count\":2}', NULL)",
+        "INSERT INTO snapshots VALUES ('r1', 'db1', 'quiesce-r1', '{\"files\":[\"a\"]}', 'crash',"
+        " '2026-03-29 01:30:00.123456+00', NULL, NULL)",
+        "INSERT INTO horizons VALUES ('nightly', '0 2 * * *', '2026-03-29 01:30:00+00', '2026-03-29 01:30:00+00')",
+        "INSERT INTO pauses VALUES ('job', 'nightly', '2026-03-29 01:30:00+00', 'root@host', NULL)",
+        "INSERT INTO tokens VALUES ('ci', 'e3b0', 'viewer', '2026-03-29 01:30:00+00', 'root@host', NULL, NULL)",
+        "INSERT INTO audit (at, who, origin, act, subject, status)"
+        " VALUES ('2026-03-29 01:30:00+00', 'token ci', '127.0.0.1', 'POST /api/v1/runs', 'nightly', 202)",
+        "INSERT INTO requests VALUES ('key', '{}', 'r1', '2026-03-29 01:30:00+00')",
+        "INSERT INTO events (turn, run_id, first, last) VALUES (0, 'r1', 1, 1)",
+    ],
 }
 
 
@@ -133,7 +149,9 @@ def test_the_migrations_make_what_the_program_expects(empty_url: str, engine: En
     assert described(engine) == {}
     metadata.create_all(engine)
     assert described(engine) == migrated
-    assert migrated.keys() == {"runs", "targets", "steps", "snapshots", "horizons", "pauses"}
+    history = {"runs", "targets", "steps", "snapshots"}
+    access = {"tokens", "audit", "requests", "events"}
+    assert migrated.keys() == {*history, "horizons", "pauses", *access}
 
 
 def test_the_program_knows_the_newest_revision() -> None:

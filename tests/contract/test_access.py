@@ -1,0 +1,70 @@
+"""What the journal keeps of those who ask over HTTP, on each engine."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from orchestrator.journal import SqlJournal
+from orchestrator.model import Deed, Request, Role, Token
+from tests.journals import NOW, open_journal
+
+TOKEN = Token("ci", Role.VIEWER, NOW, "root@host", NOW + timedelta(days=90))
+DEED = Deed(NOW, "token ci", "127.0.0.1", "POST /api/v1/runs", "nightly", 202)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def journal(request: pytest.FixtureRequest) -> Iterator[SqlJournal]:
+    """An empty journal on each engine in turn."""
+    with closing(open_journal(request.getfixturevalue(f"{request.param}_url"))) as opened:
+        yield opened
+
+
+def test_a_token_is_found_by_the_digest_of_its_secret_alone(journal: SqlJournal) -> None:
+    tokens = journal.tokens()
+    assert tokens.create(TOKEN, "abc")
+    assert tokens.find("abc") == TOKEN
+    assert tokens.find("ab") is None
+    assert tokens.find("ci") is None
+
+
+def test_a_name_is_given_once_for_ever(journal: SqlJournal) -> None:
+    tokens = journal.tokens()
+    assert tokens.create(TOKEN, "abc")
+    assert tokens.revoke("ci", NOW)
+    assert not tokens.create(replace(TOKEN, role=Role.ADMIN), "def")
+    assert tokens.all() == [replace(TOKEN, revoked_at=NOW)]
+    assert tokens.find("def") is None
+
+
+def test_a_token_is_revoked_once(journal: SqlJournal) -> None:
+    tokens = journal.tokens()
+    tokens.create(TOKEN, "abc")
+    tokens.create(replace(TOKEN, name="other"), "def")
+    assert tokens.revoke("ci", NOW)
+    assert not tokens.revoke("ci", NOW + timedelta(days=1))
+    assert not tokens.revoke("nobody", NOW)
+    assert [token.revoked_at for token in tokens.all()] == [NOW, None]
+
+
+def test_deeds_are_told_newest_first_and_forgotten_by_age(journal: SqlJournal) -> None:
+    audit = journal.audit()
+    deeds = [replace(DEED, at=NOW + timedelta(days=day), subject=f"\x00\x1b[31m{day}") for day in range(3)]
+    for deed in deeds:
+        audit.record(deed)
+    assert audit.newest(2) == [deeds[2], deeds[1]]
+    assert audit.forget(deeds[1].at) == 1
+    assert audit.newest(9) == [deeds[2], deeds[1]]
+
+
+def test_a_key_means_its_first_request_whoever_comes_at_the_same_time(journal: SqlJournal) -> None:
+    requests = journal.requests()
+    asked = [Request("key", "{}", f"r{number}", NOW) for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(requests.claim, asked))
+    assert len(found) == 1
+    assert found < set(asked)
+    assert requests.claim(Request("other", "{}", "r9", NOW)).run_id == "r9"
