@@ -1,14 +1,16 @@
 """The crash matrix on real guests: some of its boundaries with every change, all of them with `make soak`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.lab import BareGuest, Guest
+from tests.lab import PATIENCE, BareGuest, Guest, LabError, wait_for
 from tests.lab.domain import LibvirtGuest
 from tests.lab.sharing import Shared
 from tests.matrix.document import write
@@ -23,15 +25,13 @@ FROZEN, CUT = "after agent.freeze", "after driver.cut"
 #: In the table, where a process never came to the boundary: it has it only when something is slow.
 NOT_THERE = "-"
 BROKEN = "**broken:** "
-LEGEND = """Real kernels, the real agent, QEMU alone (*bare*) and under libvirt; the installed command makes external
-snapshots of an ext4 and an XFS. A cell is what the history says after the recovery; the guest's kernel was asked what
-is frozen, QEMU for the chain of its disks, and the folder for overlays. The second table is of a recovery after a run
-that was ended together with its guard, before and after the cut."""
-#: Seconds for all of it.
-LONG = 4 * 3600
+#: Seconds for all cases of one form.
+LONG = 2 * 3600
+#: Guests at once: much of a case is waiting, above all for what libvirt may hold back.
+AT_ONCE = 4
 
-#: What is done at a boundary, and what is seen after it.
-Column = Callable[[str], str]
+#: What is done to a guest at a boundary, and what is seen after it.
+Column = Callable[[Guest, str], str]
 
 
 @contextmanager
@@ -47,6 +47,8 @@ def end(guest: Guest, boundary: str, *, with_guard: bool = False, with_agent: bo
         if with_agent:
             guest.kill_agent()
             guest.start_agent()
+        if not with_guard:
+            wait_for(lambda: not guest.fs_frozen(), PATIENCE, "the guard's thaw")
         made.recover()
         seen = made.check()
         return seen if run.killed else NOT_THERE
@@ -80,33 +82,76 @@ def test_the_recovery_is_ended_too(bare_guest: BareGuest, repair: str) -> None:
     assert end_twice(bare_guest, CUT, repair) == "recovered, crash"
 
 
+RUN: Mapping[str, Column] = {
+    "SIGKILL": end,
+    "its guard too": lambda guest, boundary: end(guest, boundary, with_guard=True),
+    "guard and agent too": lambda guest, boundary: end(guest, boundary, with_guard=True, with_agent=True),
+}
+RECOVERY: Mapping[str, Column] = {
+    FROZEN: lambda guest, repair: end_twice(guest, FROZEN, repair),
+    CUT: lambda guest, repair: end_twice(guest, CUT, repair),
+}
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(LONG)
-def test_all_boundaries(shared_bare_guest: Shared[BareGuest], shared_libvirt_guest: Shared[LibvirtGuest]) -> None:
+@pytest.mark.parametrize(("part", "form"), [("bare", BareGuest), ("libvirt", LibvirtGuest)])
+def test_the_run_is_ended_at_every_boundary(lab: None, part: str, form: type[Guest]) -> None:
     """What was seen is written into the document, also when something did not hold."""
-    bare, libvirt = shared_bare_guest.at_rest, shared_libvirt_guest.at_rest
-    columns: dict[str, Column] = {
-        "bare: SIGKILL": lambda boundary: end(bare(), boundary),
-        "bare: its guard too": lambda boundary: end(bare(), boundary, with_guard=True),
-        "bare: guard and agent too": lambda boundary: end(bare(), boundary, with_guard=True, with_agent=True),
-        "libvirt: SIGKILL": lambda boundary: end(libvirt(), boundary),
-    }
-    repairs: dict[str, Column] = {
-        FROZEN: lambda repair: end_twice(bare(), FROZEN, repair),
-        CUT: lambda repair: end_twice(bare(), CUT, repair),
-    }
-    runs = fill(crossed_by_a_run(bare()), columns)
-    recoveries = fill(crossed_by_a_recovery(bare()), repairs)
-    cells = [cell for row in (*runs, *recoveries) for cell in row[1:] if cell != NOT_THERE]
-    broken = sum(cell.startswith(BROKEN) for cell in cells)
-    said = "all held" if not broken else f"**{broken} did not hold**"
-    head = f"{len(cells)} cases on {datetime.now(UTC):%Y-%m-%d}: {said}. {LEGEND}"
-    ended, ended_too = (
-        table(["the run is ended", *columns], runs),
-        table(["the recovery is ended", *repairs], recoveries),
-    )
-    write("guests", f"{head}\n\n{ended}\n\n{ended_too}")
+    with several(form) as guests:
+        document(part, "the run is ended", guests, crossed_by_a_run, RUN)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(LONG)
+@pytest.mark.parametrize(("part", "form"), [("bare recovery", BareGuest), ("libvirt recovery", LibvirtGuest)])
+def test_the_recovery_is_ended_at_every_boundary(lab: None, part: str, form: type[Guest]) -> None:
+    with several(form) as guests:
+        document(part, "the recovery is ended", guests, crossed_by_a_recovery, RECOVERY)
+
+
+def document(
+    part: str,
+    corner: str,
+    guests: Sequence[Shared[Guest]],
+    crossed: Callable[[Guest], Sequence[str]],
+    columns: Mapping[str, Column],
+) -> None:
+    """Try each boundary in each column, and write the table into the document."""
+    boundaries = crossed(guests[0].at_rest())
+    free: SimpleQueue[Shared[Guest]] = SimpleQueue()
+    for guest in guests:
+        free.put(guest)
+
+    def attempt(boundary: str, column: Column) -> str:
+        shared = free.get()
+        try:
+            return column(shared.at_rest(), boundary)
+        except (AssertionError, LabError, ValueError) as error:
+            return BROKEN + str(error).partition("\n")[0].replace("|", "/")
+        finally:
+            free.put(shared)
+
+    with ThreadPoolExecutor(len(guests)) as threads:
+        rows = [[threads.submit(attempt, boundary, column) for column in columns.values()] for boundary in boundaries]
+        cells = [[cell.result() for cell in row] for row in rows]
+    tried = [cell for row in cells for cell in row if cell != NOT_THERE]
+    broken = [cell for cell in tried if cell.startswith(BROKEN)]
+    said = f"**{len(broken)} did not hold**" if broken else "all held"
+    rows_seen = [[boundary, *row] for boundary, row in zip(boundaries, cells, strict=True)]
+    head = f"{len(tried)} cases on {datetime.now(UTC):%Y-%m-%d}: {said}."
+    write(part, f"{head}\n\n{table([corner, *columns], rows_seen)}")
     assert not broken
+
+
+@contextmanager
+def several(form: type[Guest]) -> Iterator[Sequence[Shared[Guest]]]:
+    """Guests of one form, which end with the `with`."""
+    with ExitStack() as stack:
+        guests: list[Shared[Guest]] = [Shared(form) for _ in range(AT_ONCE)]
+        for guest in guests:
+            stack.callback(guest.stop)
+        yield guests
 
 
 def crossed_by_a_run(guest: Guest) -> Sequence[str]:
@@ -120,15 +165,3 @@ def crossed_by_a_recovery(guest: Guest) -> Sequence[str]:
     with trial(guest) as made:
         made.command("run", "job", "--json", end=CUT, with_guard=True)
         return made.recover()
-
-
-def fill(boundaries: Sequence[str], columns: Mapping[str, Column]) -> list[list[str]]:
-    """Try each boundary in each column."""
-    return [[boundary, *(attempt(column, boundary) for column in columns.values())] for boundary in boundaries]
-
-
-def attempt(column: Column, boundary: str) -> str:
-    try:
-        return column(boundary)
-    except AssertionError as error:
-        return BROKEN + str(error).partition("\n")[0].replace("|", "/")
