@@ -3,6 +3,7 @@
 import gc
 import itertools
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -40,6 +41,28 @@ class Cluster:
 
     def start(self) -> None:
         """Run the server; it accepts connections afterwards."""
+        self._run(*self._starting)
+
+    def stop(self) -> None:
+        """End the server and all its connections at once."""
+        self._run("pg_ctl", "stop", "--wait", "--mode=immediate")
+
+    @property
+    def killing(self) -> str:
+        """A command of the shell that ends all of the server's processes by SIGKILL, and ends when they are gone."""
+        return (
+            f'pid=$(head -n 1 {self.data}/postmaster.pid); all="$pid $(cat /proc/$pid/task/$pid/children)"; '
+            "kill -9 $all; while kill -0 $all 2>/dev/null; do sleep 0.02; done"
+        )
+
+    @property
+    def starting(self) -> str:
+        """A command of the shell that does the same as `start`."""
+        account = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if _RUN_AS else []
+        return shlex.join([*account, *self._command(*self._starting)])
+
+    @property
+    def _starting(self) -> list[str]:
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": str(self.folder),
@@ -47,11 +70,7 @@ class Cluster:
             "shared_buffers": "16MB",
         }
         options = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
-        self._run("pg_ctl", "start", "--wait", f"--log={self.folder / 'log'}", f"--options={options}")
-
-    def stop(self) -> None:
-        """End the server and all its connections at once."""
-        self._run("pg_ctl", "stop", "--wait", "--mode=immediate")
+        return ["pg_ctl", "start", "--wait", f"--log={self.folder / 'log'}", f"--options={options}"]
 
     @property
     def running(self) -> bool:
@@ -97,8 +116,11 @@ class Cluster:
             host=str(self.folder), user="quiesce", password=PASSWORD, dbname=database, autocommit=True
         )
 
+    def _command(self, program: str, *arguments: str) -> list[str]:
+        return [str(_programs() / program), f"--pgdata={self.data}", *arguments]
+
     def _run(self, program: str, *arguments: str) -> None:
-        command = [str(_programs() / program), f"--pgdata={self.data}", *arguments]
+        command = self._command(program, *arguments)
         subprocess.run(command, check=True, cwd=self.folder, stdout=subprocess.DEVNULL, **_RUN_AS)
 
 

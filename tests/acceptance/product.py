@@ -120,6 +120,8 @@ class Product:
         self.folder, self.command = folder, command
         self.file = folder / "quiesce.toml"
         self.journal = folder / "journal.db"
+        #: The URL of a journal that is no file.
+        self.database: str | None = None
         #: What is added to the environment of each command.
         self.environment: dict[str, str] = {}
         self.api = folder / "api.sock"
@@ -132,6 +134,7 @@ class Product:
     def machine(self, name: str, guest: Guest) -> None:
         """Configure a guest as a machine, by the ways that its form offers."""
         if isinstance(guest, LibvirtGuest):
+            self.table("hypervisors.local", uri=guest.uri)
             self.table(f"machines.{name}", hypervisor="local", domain=guest.name)
         else:
             self.table(f"machines.{name}", agent=f"unix:{guest.agent_socket}", qmp=f"unix:{guest.qmp_socket}")
@@ -148,7 +151,7 @@ class Product:
     def table(self, name: str, **keys: object) -> None:
         """Set a table of the configuration file."""
         self._tables[name] = table(name, **keys)
-        journal = table("journal", url=f"sqlite:///{self.journal}")
+        journal = table("journal", url=self.database or f"sqlite:///{self.journal}")
         self.file.write_text("\n".join([journal, *self._tables.values()]))
 
     def start(self, *words: str) -> Running:

@@ -29,12 +29,16 @@ class LibvirtGuest(Guest):
 
     uri = URI
 
+    def _virsh(self, *arguments: str, timeout: float = PATIENCE) -> str:
+        """Run virsh on the libvirtd of this guest."""
+        return virsh(*arguments, timeout=timeout, uri=self.uri)
+
     def agent(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = PATIENCE) -> Any:
         """Ask the agent, through libvirt where it can, and return its result; `timeout` in seconds."""
         if AGENT_CHANNEL in self.spec.channels:
             request = json.dumps({"execute": command} | ({"arguments": arguments} if arguments else {}))
             seconds = str(max(1, round(timeout)))
-            reply = virsh("qemu-agent-command", self.name, "--timeout", seconds, request, timeout=timeout + 10)
+            reply = self._virsh("qemu-agent-command", self.name, "--timeout", seconds, request, timeout=timeout + 10)
             return json.loads(reply)["return"]
         if self.agent_socket is None:
             raise LabError("the guest has no agent channel")
@@ -43,14 +47,14 @@ class LibvirtGuest(Guest):
     def monitor(self, command: str, arguments: dict[str, Any] | None = None, timeout: float = PATIENCE) -> Any:
         """Ask QEMU through libvirt and return the result; `timeout` in seconds."""
         request = json.dumps({"execute": command} | ({"arguments": arguments} if arguments else {}))
-        reply = json.loads(virsh("qemu-monitor-command", self.name, request, timeout=timeout))
+        reply = json.loads(self._virsh("qemu-monitor-command", self.name, request, timeout=timeout))
         if "error" in reply:
             raise LabError(f"{command}: {reply['error']}")
         return reply["return"]
 
     def open_channels(self) -> int:
         """Return how many of the guest's channels libvirt knows to be opened by an agent."""
-        domain = ET.fromstring(virsh("dumpxml", self.name))  # noqa: S314  (libvirt's own)
+        domain = ET.fromstring(self._virsh("dumpxml", self.name))  # noqa: S314  (libvirt's own)
         states = [target.get("state") for target in domain.iterfind("devices/channel/target")]
         return states.count("connected")
 
@@ -60,9 +64,9 @@ class LibvirtGuest(Guest):
 
     def reusable(self) -> bool:
         """Tell whether another test can take the guest over; forgets its snapshots, whose files stay in use."""
-        for name in virsh("snapshot-list", self.name, "--name", "--topological").split():
-            virsh("snapshot-delete", self.name, name, "--metadata")
-        return not virsh("checkpoint-list", self.name, "--name").strip() and super().reusable()
+        for name in self._virsh("snapshot-list", self.name, "--name", "--topological").split():
+            self._virsh("snapshot-delete", self.name, name, "--metadata")
+        return not self._virsh("checkpoint-list", self.name, "--name").strip() and super().reusable()
 
     def _prepare(self) -> None:
         """Make sure that libvirtd answers."""
@@ -82,8 +86,8 @@ class LibvirtGuest(Guest):
         definition = self.work / "domain.xml"
         definition.write_text(self._xml(kernel, initrd))
         (self.work / DOMAIN).write_text(self.name)
-        virsh("define", str(definition))
-        virsh("start", self.name, *([] if self._boots else ["--paused"]))
+        self._virsh("define", str(definition))
+        self._virsh("start", self.name, *([] if self._boots else ["--paused"]))
 
     def _xml(self, kernel: Path, initrd: Path) -> str:
         """Return the domain's definition."""
@@ -132,7 +136,7 @@ class LibvirtGuest(Guest):
 
     def _shut_down(self) -> None:
         """Let QEMU close its files and end."""
-        virsh("destroy", self.name, "--graceful")
+        self._virsh("destroy", self.name, "--graceful")
 
     def _end(self) -> None:
         """End the domain and make libvirt forget it."""

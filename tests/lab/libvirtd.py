@@ -32,9 +32,9 @@ START_SECONDS = 60.0
 _held: TextIO | None = None
 
 
-def virsh(*arguments: str, timeout: float = 60.0) -> str:
-    """Run virsh on the lab's libvirtd and return its output; LabError with what it said when it fails."""
-    command = ["virsh", "--quiet", "--connect", URI, *arguments]
+def virsh(*arguments: str, timeout: float = 60.0, uri: str = URI) -> str:
+    """Run virsh on a libvirtd, the lab's unless told, and return its output; LabError with what it said if it fails."""
+    command = ["virsh", "--quiet", "--connect", uri, *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired as error:

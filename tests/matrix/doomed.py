@@ -1,19 +1,22 @@
-"""The command `quiesce`, ended by SIGKILL at one boundary: `python -m tests.matrix.doomed WORDS...`.
+"""The command `quiesce`, to which something happens at one boundary: `python -m tests.matrix.doomed WORDS...`.
 
 What crosses a seam is wrapped from outside, in the classes that stand behind it, so that nothing of the product knows
 of it. The environment says what happens:
 
     QUIESCE_CROSSED  a file, to which each boundary's name is added before it is crossed
-    QUIESCE_DOOM     the name of the boundary at which the process is ended; without it, it is let live
+    QUIESCE_DEEDS    a JSON object: at which boundary which command of the shell is carried out, before anything else
+    QUIESCE_DOOM     the name of the boundary at which the process is ended by SIGKILL; without it, it is let live
     QUIESCE_HEIRS    `guard`: its guard is ended a moment before it
 """
 
+import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -34,11 +37,12 @@ SEAMS: dict[str, tuple[type, tuple[str, ...]]] = {
 
 
 class Doom:
-    """Counts the boundaries by name, and ends the process at one of them."""
+    """Counts the boundaries by name, and lets happen what is to happen at one of them."""
 
-    def __init__(self, crossed: Path, end: str | None, with_guard: bool) -> None:
-        self._file = crossed.open("a")
-        self._end, self._with_guard = end, with_guard
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._crossed = Path(environment["QUIESCE_CROSSED"])
+        self._end, self._with_guard = environment.get("QUIESCE_DOOM"), environment.get("QUIESCE_HEIRS") == "guard"
+        self._deeds: dict[str, str] = json.loads(environment.get("QUIESCE_DEEDS", "{}"))
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
 
@@ -48,13 +52,15 @@ class Doom:
             self._counts[name] += 1
             count = self._counts[name]
             name = name if count == 1 else f"{name}, {count}"
-            self._file.write(f"{name}\n")
-            self._file.flush()
-            if name == self._end:
-                if self._with_guard:
-                    for guard in guards(os.getpid()):
-                        os.kill(guard, signal.SIGKILL)
-                os.kill(os.getpid(), signal.SIGKILL)
+            with self._crossed.open("a") as file:
+                file.write(f"{name}\n")
+        if name in self._deeds:
+            subprocess.run(["sh", "-c", self._deeds[name]], stdout=subprocess.DEVNULL, check=True)
+        if name == self._end:
+            if self._with_guard:
+                for guard in guards(os.getpid()):
+                    os.kill(guard, signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def wrap(self, owner: type, call: str, name: str) -> None:
         """Let a call cross a boundary before and after."""
@@ -80,12 +86,7 @@ def guards(parent: int) -> list[int]:
 
 def wrap_seams() -> None:
     """Do to this process what its environment says."""
-    environment = os.environ
-    doom = Doom(
-        Path(environment["QUIESCE_CROSSED"]),
-        environment.get("QUIESCE_DOOM"),
-        environment.get("QUIESCE_HEIRS") == "guard",
-    )
+    doom = Doom(os.environ)
     for seam, (owner, calls) in SEAMS.items():
         for call in calls:
             doom.wrap(owner, call, f"{seam}.{call}")

@@ -4,18 +4,27 @@ What is found at the end is asked of the kernel in the guest (over its serial li
 and of the journal.
 """
 
+import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.acceptance.product import Document, Ended, Product, target
-from tests.lab import Guest
+from tests.lab import Guest, LibvirtGuest
 from tests.lab.places import CHECKOUT
 
 #: No run ends in one of these.
 OPEN = {"pending", "running", "stuck"}
+#: Where the guest is frozen: before the cut, and after it.
+FROZEN, CUT = "after agent.freeze", "after driver.cut"
+#: In a table, where a process never came to the boundary: it has it only when something is slow.
+NOT_THERE = "-"
+#: Seconds for all cases of one kind.
+LONG = 2 * 3600
 
 
 @dataclass(frozen=True)
@@ -51,18 +60,36 @@ class Trial:
         """Kill what is still running."""
         self.product.close()
 
-    def command(self, *words: str, end: str | None = None, with_guard: bool = False) -> Doomed:
-        """Carry a command out, to be ended at `end`."""
+    def command(
+        self, *words: str, end: str | None = None, with_guard: bool = False, deeds: Mapping[str, str] | None = None
+    ) -> Doomed:
+        """Carry a command out, to be ended at `end`; `deeds` are commands of the shell, each for a boundary."""
         self._crossed.write_text("")
-        doom = {"QUIESCE_DOOM": end} if end else {}
-        heirs = {"QUIESCE_HEIRS": "guard"} if with_guard else {}
+        happens = {
+            "QUIESCE_CROSSED": str(self._crossed),
+            "QUIESCE_DOOM": end,
+            "QUIESCE_HEIRS": "guard" if with_guard else None,
+            "QUIESCE_DEEDS": json.dumps(deeds or {}),
+        }
         usual = self.product.environment
-        self.product.environment = {**usual, "QUIESCE_CROSSED": str(self._crossed), **doom, **heirs}
+        self.product.environment = {**usual, **{name: value for name, value in happens.items() if value is not None}}
         try:
             ended = self.product(*words, timeout=100)
         finally:
             self.product.environment = usual
         return Doomed(ended, self._crossed.read_text().splitlines())
+
+    def add_socket(self) -> None:
+        """The machine is also reached by its hidden channel: that is the first way then, and libvirt the second one."""
+        assert isinstance(self.guest, LibvirtGuest)
+        agent = f"unix:{self.guest.agent_socket}"
+        self.product.table("machines.vm", hypervisor="local", domain=self.guest.name, agent=agent)
+
+    def keep_journal(self, url: str) -> None:
+        """The journal is the database at a URL, which has nothing in it yet."""
+        self.product.database = url
+        self.product.machine("vm", self.guest)
+        assert self.command("db", "upgrade").ended.code == 0
 
     def recover(self) -> Sequence[str]:
         """Recover, let live; return what was crossed."""
@@ -94,6 +121,24 @@ class Trial:
 
     def _overlays(self) -> set[Path]:
         return set(self._disks[0].parent.glob("*.quiesce-*.qcow2"))
+
+
+def window(crossed: Sequence[str]) -> Sequence[str]:
+    """Of the boundaries of a run, those of its window."""
+    return crossed[crossed.index("before agent.freeze") : crossed.index("after agent.thaw") + 1]
+
+
+@contextmanager
+def trial(guest: Guest) -> Iterator[Trial]:
+    """A trial in a folder of its own."""
+    with TemporaryDirectory(prefix="quiesce-matrix-") as folder, closing(Trial(Path(folder), guest)) as made:
+        yield made
+
+
+def crossed_by_a_run(guest: Guest) -> Sequence[str]:
+    """The boundaries of a run in which nothing goes wrong."""
+    with trial(guest) as made:
+        return made.command("run", "job", "--json").crossed
 
 
 def depths(guest: Guest) -> list[int]:

@@ -1,43 +1,16 @@
 """The crash matrix on real guests: some of its boundaries with every change, all of them with `make soak`."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
-from queue import SimpleQueue
-from tempfile import TemporaryDirectory
+from collections.abc import Mapping, Sequence
 
 import pytest
 
-from tests.lab import PATIENCE, BareGuest, Guest, LabError, wait_for
+from tests.lab import PATIENCE, BareGuest, Guest, wait_for
 from tests.lab.domain import LibvirtGuest
-from tests.lab.sharing import Shared
-from tests.matrix.document import write
-from tests.matrix.guests import Trial
-from tests.tables import table
+from tests.matrix.guests import CUT, FROZEN, LONG, NOT_THERE, crossed_by_a_run, trial
+from tests.matrix.rounds import Column, document, several
 
 pytest_plugins = ["tests.lab.fixtures"]
 pytestmark = pytest.mark.real
-
-#: Where the guest is frozen: before the cut, and after it.
-FROZEN, CUT = "after agent.freeze", "after driver.cut"
-#: In the table, where a process never came to the boundary: it has it only when something is slow.
-NOT_THERE = "-"
-BROKEN = "**broken:** "
-#: Seconds for all cases of one form.
-LONG = 2 * 3600
-#: Guests at once: much of a case is waiting, above all for what libvirt may hold back.
-AT_ONCE = 4
-
-#: What is done to a guest at a boundary, and what is seen after it.
-Column = Callable[[Guest, str], str]
-
-
-@contextmanager
-def trial(guest: Guest) -> Iterator[Trial]:
-    with TemporaryDirectory(prefix="quiesce-matrix-") as folder, closing(Trial(Path(folder), guest)) as made:
-        yield made
 
 
 def end(guest: Guest, boundary: str, *, with_guard: bool = False, with_agent: bool = False) -> str:
@@ -82,12 +55,12 @@ def test_the_recovery_is_ended_too(bare_guest: BareGuest, repair: str) -> None:
     assert end_twice(bare_guest, CUT, repair) == "recovered, crash"
 
 
-RUN: Mapping[str, Column] = {
+RUN: Mapping[str, Column[Guest]] = {
     "SIGKILL": end,
     "its guard too": lambda guest, boundary: end(guest, boundary, with_guard=True),
     "guard and agent too": lambda guest, boundary: end(guest, boundary, with_guard=True, with_agent=True),
 }
-RECOVERY: Mapping[str, Column] = {
+RECOVERY: Mapping[str, Column[Guest]] = {
     FROZEN: lambda guest, repair: end_twice(guest, FROZEN, repair),
     CUT: lambda guest, repair: end_twice(guest, CUT, repair),
 }
@@ -99,7 +72,7 @@ RECOVERY: Mapping[str, Column] = {
 def test_the_run_is_ended_at_every_boundary(lab: None, part: str, form: type[Guest]) -> None:
     """What was seen is written into the document, also when something did not hold."""
     with several(form) as guests:
-        document(part, "the run is ended", guests, crossed_by_a_run, RUN)
+        document(part, "the run is ended", guests, crossed_by_a_run(guests[0].at_rest()), RUN)
 
 
 @pytest.mark.soak
@@ -107,57 +80,7 @@ def test_the_run_is_ended_at_every_boundary(lab: None, part: str, form: type[Gue
 @pytest.mark.parametrize(("part", "form"), [("bare recovery", BareGuest), ("libvirt recovery", LibvirtGuest)])
 def test_the_recovery_is_ended_at_every_boundary(lab: None, part: str, form: type[Guest]) -> None:
     with several(form) as guests:
-        document(part, "the recovery is ended", guests, crossed_by_a_recovery, RECOVERY)
-
-
-def document(
-    part: str,
-    corner: str,
-    guests: Sequence[Shared[Guest]],
-    crossed: Callable[[Guest], Sequence[str]],
-    columns: Mapping[str, Column],
-) -> None:
-    """Try each boundary in each column, and write the table into the document."""
-    boundaries = crossed(guests[0].at_rest())
-    free: SimpleQueue[Shared[Guest]] = SimpleQueue()
-    for guest in guests:
-        free.put(guest)
-
-    def attempt(boundary: str, column: Column) -> str:
-        shared = free.get()
-        try:
-            return column(shared.at_rest(), boundary)
-        except (AssertionError, LabError, ValueError) as error:
-            return BROKEN + str(error).partition("\n")[0].replace("|", "/")
-        finally:
-            free.put(shared)
-
-    with ThreadPoolExecutor(len(guests)) as threads:
-        rows = [[threads.submit(attempt, boundary, column) for column in columns.values()] for boundary in boundaries]
-        cells = [[cell.result() for cell in row] for row in rows]
-    tried = [cell for row in cells for cell in row if cell != NOT_THERE]
-    broken = [cell for cell in tried if cell.startswith(BROKEN)]
-    said = f"**{len(broken)} did not hold**" if broken else "all held"
-    rows_seen = [[boundary, *row] for boundary, row in zip(boundaries, cells, strict=True)]
-    head = f"{len(tried)} cases on {datetime.now(UTC):%Y-%m-%d}: {said}."
-    write(part, f"{head}\n\n{table([corner, *columns], rows_seen)}")
-    assert not broken
-
-
-@contextmanager
-def several(form: type[Guest]) -> Iterator[Sequence[Shared[Guest]]]:
-    """Guests of one form, which end with the `with`."""
-    with ExitStack() as stack:
-        guests: list[Shared[Guest]] = [Shared(form) for _ in range(AT_ONCE)]
-        for guest in guests:
-            stack.callback(guest.stop)
-        yield guests
-
-
-def crossed_by_a_run(guest: Guest) -> Sequence[str]:
-    """The boundaries of a run in which nothing goes wrong."""
-    with trial(guest) as made:
-        return made.command("run", "job", "--json").crossed
+        document(part, "the recovery is ended", guests, crossed_by_a_recovery(guests[0].at_rest()), RECOVERY)
 
 
 def crossed_by_a_recovery(guest: Guest) -> Sequence[str]:
