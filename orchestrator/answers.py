@@ -96,6 +96,43 @@ class LastGood:
 
 
 @dataclass(frozen=True)
+class Window:
+    """How long a guest was frozen in one run."""
+
+    run: str
+    at: datetime
+    state: State
+    window_ms: float
+    #: None when the freeze, or the thaw, was not answered.
+    hold_ms: float | None
+
+
+@dataclass(frozen=True)
+class Success:
+    """How often a job did what was asked."""
+
+    job: str
+    #: Its runs that ended.
+    ended: int
+    #: Those of them that are done.
+    done: int
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The journal at one moment, as whoever comes in wants to see it."""
+
+    #: The runs that are open, stuck ones too, with their steps: oldest first.
+    open: Sequence[Run]
+    #: The last that failed or had to be recovered, without their steps: newest first.
+    failures: Sequence[Run]
+    #: Of each job that ran lately, by name.
+    success: Sequence[Success]
+    #: Of each machine that ever had a good run.
+    last_good: Sequence[LastGood]
+
+
+@dataclass(frozen=True)
 class Report:
     """What became of all machines since some time."""
 

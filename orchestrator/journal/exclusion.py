@@ -6,7 +6,7 @@ Apart from the tables, because SQLAlchemy loads all of both engines to check the
 
 from sqlalchemy import Index
 
-from orchestrator.journal.tables import holds_machine, is_going, metadata, snapshots, targets
+from orchestrator.journal.tables import holds_machine, is_going, is_good, metadata, snapshots, targets
 
 __all__ = ["metadata"]
 
@@ -18,5 +18,7 @@ Index(
     postgresql_where=holds_machine,
     sqlite_where=holds_machine,
 )
+
+Index("targets_good", targets.c.machine, targets.c.started_at, postgresql_where=is_good, sqlite_where=is_good)
 
 Index("snapshots_going", snapshots.c.machine, postgresql_where=is_going, sqlite_where=is_going)

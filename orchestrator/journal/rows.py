@@ -63,6 +63,7 @@ def new_target_rows(run: Run) -> list[Row]:
             "machine": target.machine.name,
             "position": position,
             "spec": dataclasses.asdict(target.machine),
+            "started_at": run.started_at,
             **target_row(target),
         }
         for position, target in enumerate(run.targets)

@@ -3,16 +3,14 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, exists, func, select
+from sqlalchemy import Connection, delete, exists, func, select
 
 from orchestrator import states
 from orchestrator.answers import Frozen, LastGood, Tally, Unquiesced
 from orchestrator.journal.database import Database
-from orchestrator.journal.tables import runs, snapshots, steps, targets
-from orchestrator.model import Consistency, State
+from orchestrator.journal.tables import is_good, runs, snapshots, steps, targets
+from orchestrator.model import Consistency
 
-#: A cut whose guest was proven to be frozen through it.
-_QUIESCED = targets.c.consistency.in_([Consistency.APPLICATION, Consistency.FILESYSTEM])
 #: Runs that one transaction deletes: nobody waits long for its turn.
 _BATCH = 500
 
@@ -62,23 +60,8 @@ class SqlStatistics:
 
     def last_good(self) -> Sequence[LastGood]:
         """See `ports.Statistics`."""
-        good = (
-            select(targets.c.machine, func.max(runs.c.started_at).label("at"))
-            .join(runs)
-            .where(targets.c.state == State.DONE, _QUIESCED)
-            .group_by(targets.c.machine)
-            .subquery()
-        )
-        query = (
-            select(targets.c.machine, runs.c.id, runs.c.started_at)
-            .join(runs)
-            .join(good, (good.c.machine == targets.c.machine) & (good.c.at == runs.c.started_at))
-            .where(targets.c.state == State.DONE, _QUIESCED)
-            .order_by(targets.c.machine, runs.c.id)
-        )
         with self._database.reading() as connection:
-            newest = {row.machine: LastGood(row.machine, row.id, row.started_at) for row in connection.execute(query)}
-        return list(newest.values())
+            return last_good(connection)
 
     def forget(self, before: datetime) -> int:
         """See `ports.Statistics`."""
@@ -103,3 +86,28 @@ class SqlStatistics:
     def vacuum(self) -> None:
         """See `ports.Statistics`."""
         self._database.vacuum()
+
+
+def last_good(connection: Connection) -> Sequence[LastGood]:
+    """The newest good run of each machine that has one, by the machine's name.
+
+    From machine to machine in the index of good targets, and in each to its newest one: grouping would read them all.
+    """
+    first = select(func.min(targets.c.machine).label("machine")).where(is_good)
+    machines = first.cte("machines", recursive=True)
+    following = select(func.min(targets.c.machine)).where(is_good, targets.c.machine > machines.c.machine)
+    machines = machines.union_all(select(following.scalar_subquery()).where(machines.c.machine.is_not(None)))
+    newest = (
+        select(targets.c.run_id)
+        .where(is_good, targets.c.machine == machines.c.machine)
+        .order_by(targets.c.started_at.desc(), targets.c.run_id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    found = select(machines.c.machine, newest.label("run_id")).where(machines.c.machine.is_not(None)).subquery()
+    query = (
+        select(targets.c.machine, targets.c.run_id, targets.c.started_at)
+        .join(found, (targets.c.run_id == found.c.run_id) & (targets.c.machine == found.c.machine))
+        .order_by(targets.c.machine)
+    )
+    return [LastGood(*row) for row in connection.execute(query)]

@@ -1,4 +1,4 @@
-"""The journal's tables, as the newest migration leaves them; `exclusion` has two indexes more."""
+"""The journal's tables, as the newest migration leaves them; `exclusion` has three indexes more."""
 
 import json
 import re
@@ -112,10 +112,12 @@ runs = Table(
     Column("error", AnyText),
     Column("scheduled_for", Utc),  # the time of the schedule that it is for
     Index("runs_scheduled_once", "job_name", "scheduled_for", unique=True),
-    Index("runs_started_at", "started_at"),
+    Index("runs_newest", "started_at", "id"),
     Index("runs_state", "state", "started_at"),
     Index("runs_job", "job_name", "started_at"),
     Index("runs_job_state", "job_name", "state", "started_at"),
+    Index("runs_consistency", "consistency", "started_at"),
+    Index("runs_job_consistency", "job_name", "consistency", "started_at"),
 )
 
 targets = Table(
@@ -130,12 +132,23 @@ targets = Table(
     Column("window_ms", Double),
     Column("hold_ms", Double),
     Column("error", AnyText),
-    Index("targets_machine", "machine"),
+    Column("started_at", Utc),  # the run's, which never changes: a machine's history is in the order of one index
+    Index("targets_machine", "machine", "started_at"),
 )
 
 #: Of a target that holds its machine. Its words are part of the statement: a search must show that it fits the index.
 holds_machine = targets.c.state.in_(
     [literal(state, targets.c.state.type, literal_execute=True) for state in sorted(states.OPEN)]
+)
+
+#: Of a target whose cut was made as asked, with its guest proven to be frozen through it.
+is_good = (
+    targets.c.state == literal(State.DONE, targets.c.state.type, literal_execute=True)
+) & targets.c.consistency.in_(
+    [
+        literal(consistency, targets.c.consistency.type, literal_execute=True)
+        for consistency in (Consistency.APPLICATION, Consistency.FILESYSTEM)
+    ]
 )
 
 steps = Table(

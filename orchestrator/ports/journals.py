@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from orchestrator.answers import Filter, Frozen, LastGood, Mark, Tally, Unquiesced
+from orchestrator.answers import Filter, Frozen, LastGood, Mark, Overview, Tally, Unquiesced, Window
 from orchestrator.model import Horizon, Owner, Pausable, Pause, Run, Snapshot, State, Step, Target
 
 
@@ -103,6 +103,16 @@ class Ledger(Protocol):
 
         The newest is first. A run that begins meanwhile changes nothing on the pages that follow.
         """
+        ...
+
+    def overview(self, since: datetime, failures: int) -> Overview:
+        """What is open, the last `failures` that failed, how often each job's runs since then were done, and the last
+        good run of each machine: all at one moment.
+        """
+        ...
+
+    def windows(self, machine: str, limit: int) -> Sequence[Window]:
+        """The last windows of a machine, at most `limit`: oldest first."""
         ...
 
 

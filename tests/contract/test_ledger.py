@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from orchestrator.answers import Filter, Mark
+from orchestrator.answers import Filter, LastGood, Mark, Overview, Success, Window
 from orchestrator.journal import SqlJournal
 from orchestrator.model import Consistency, Run, State
 from tests.journals import NOW, a_run, a_step
@@ -87,6 +87,47 @@ def test_a_run_on_a_page_has_all_its_machines_and_none_of_its_steps(five: SqlJou
     run = five.ledger().page(Filter(machine="db1"), None, 9)[-1]
     assert run == replace(five.run("r0"), steps=())
     assert len(run.targets) == 2
+
+
+def test_the_overview_is_what_is_open_what_failed_and_who_is_well(five: SqlJournal) -> None:
+    ended(five, a_run("r5", "db3", job="old", at=NOW - 99 * HOUR), State.RECOVERED, Consistency.NONE)
+    open_one = five.open_run(a_run("r6", "db4", job="c", at=NOW + 4 * HOUR))
+    five.record(open_one, [a_step("db4")])
+    found = five.ledger().overview(NOW, 9)
+    assert found == Overview(
+        open=(five.run("r6"),),
+        failures=(replace(five.run("r2"), steps=()), replace(five.run("r5"), steps=())),
+        success=[Success("a", ended=3, done=2), Success("b", ended=2, done=2)],
+        last_good=[LastGood("db1", "r3", NOW + 2 * HOUR), LastGood("db2", "r0", NOW)],
+    )
+    assert ids(tuple(five.ledger().overview(NOW, 1).failures)) == "r2"
+
+
+def test_an_empty_journal_has_an_overview(journal: SqlJournal) -> None:
+    assert journal.ledger().overview(NOW, 9) == Overview((), (), [], [])
+
+
+def test_of_two_good_runs_that_began_at_once_the_last_by_its_id_counts(journal: SqlJournal) -> None:
+    for run_id in ("r2", "r1"):
+        ended(journal, a_run(run_id, "db1"), State.DONE, Consistency.APPLICATION)
+    assert journal.ledger().overview(NOW, 9).last_good == [LastGood("db1", "r2", NOW)]
+
+
+def test_the_last_windows_of_a_machine_are_told_oldest_first(journal: SqlJournal) -> None:
+    for number, window in enumerate([10.0, None, 30.0, 40.0]):
+        run = journal.open_run(a_run(f"r{number}", "db1", "db2", at=NOW + number * HOUR))
+        for target in run.targets:
+            running = replace(target, state=State.RUNNING)
+            journal.move(run, running, ())
+            hold = None if window is None else window / 2
+            journal.move(run, replace(running, state=State.DONE, window_ms=window, hold_ms=hold), ())
+    found = journal.ledger().windows("db1", 2)
+    assert found == [
+        Window("r2", NOW + 2 * HOUR, State.DONE, 30.0, 15.0),
+        Window("r3", NOW + 3 * HOUR, State.DONE, 40.0, 20.0),
+    ]
+    assert [window.run for window in journal.ledger().windows("db2", 9)] == ["r0", "r2", "r3"]
+    assert journal.ledger().windows("db9", 9) == []
 
 
 @pytest.mark.parametrize("run_id", ["20260329-013000-abcdef", "~", "a b/ü"])

@@ -17,6 +17,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
+from orchestrator.answers import Filter
 from orchestrator.errors import JournalMismatch, JournalOutdated
 from orchestrator.journal import Upgrade, schema, upgrade
 from orchestrator.journal.exclusion import metadata
@@ -70,6 +71,23 @@ CONTENTS = {
         "INSERT INTO runs VALUES ('r1', 'nightly', NULL, 'manual', 'host/boot/1/100', '2026-03-29 01:30:00.123456+00',"
         " NULL, 'stuck', 'crash', 'no answer', '2026-03-29 01:30:00+00')",
         "INSERT INTO targets VALUES ('r1', 'db1', 0, '{\"name\":\"db1\"}', 'stuck', 'crash', 12.5, NULL, 'no answer')",
+        "INSERT INTO steps VALUES ('r1', 1, 'db1', 'fuse', 'done', '2026-03-29 01:30:00.123456+00', 7.25, 3.5,"
+        " '{\"count\":2}', NULL)",
+        "INSERT INTO snapshots VALUES ('r1', 'db1', 'quiesce-r1', '{\"files\":[\"a\"]}', 'crash',"
+        " '2026-03-29 01:30:00.123456+00', NULL, NULL)",
+        "INSERT INTO horizons VALUES ('nightly', '0 2 * * *', '2026-03-29 01:30:00+00', '2026-03-29 01:30:00+00')",
+        "INSERT INTO pauses VALUES ('job', 'nightly', '2026-03-29 01:30:00+00', 'root@host', NULL)",
+        "INSERT INTO tokens VALUES ('ci', 'e3b0', 'viewer', '2026-03-29 01:30:00+00', 'root@host', NULL, NULL)",
+        "INSERT INTO audit (at, who, origin, act, subject, status)"
+        " VALUES ('2026-03-29 01:30:00+00', 'token ci', '127.0.0.1', 'POST /api/v1/runs', 'nightly', 202)",
+        "INSERT INTO requests VALUES ('key', '{}', 'r1', '2026-03-29 01:30:00+00')",
+        "INSERT INTO events (turn, run_id, first, last) VALUES (0, 'r1', 1, 1)",
+    ],
+    "0006": [
+        "INSERT INTO runs VALUES ('r1', 'nightly', NULL, 'manual', 'host/boot/1/100', '2026-03-29 01:30:00.123456+00',"
+        " NULL, 'stuck', 'crash', 'no answer', '2026-03-29 01:30:00+00')",
+        "INSERT INTO targets VALUES ('r1', 'db1', 0, '{\"name\":\"db1\"}', 'stuck', 'crash', 12.5, NULL, 'no answer',"
+        " '2026-03-29 01:30:00.123456+00')",
         "INSERT INTO steps VALUES ('r1', 1, 'db1', 'fuse', 'done', '2026-03-29 01:30:00.123456+00', 7.25, 3.5,"
         " '{\"count\":2}', NULL)",
         "INSERT INTO snapshots VALUES ('r1', 'db1', 'quiesce-r1', '{\"files\":[\"a\"]}', 'crash',"
@@ -172,6 +190,8 @@ def test_a_journal_of_any_age_is_upgraded_with_all_that_is_in_it(empty_url: str,
     assert (run.id, run.state, run.error) == ("r1", State.STUCK, "no answer")
     assert (run.targets[0].window_ms, run.targets[0].snapshot) == (12.5, {"files": ["a"]})
     assert [step.figures for step in run.steps] == [{"count": 2}]
+    assert [found.id for found in journal.ledger().page(Filter(machine="db1"), None, 9)] == ["r1"]
+    assert [window.at for window in journal.ledger().windows("db1", 9)] == [run.started_at]
     journal.record(run, [a_step("db1")])
     journal.move(run, replace(run.targets[0], state=State.RECOVERED), ())
     journal.close()
