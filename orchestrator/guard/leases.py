@@ -10,7 +10,7 @@ from orchestrator.errors import NoGuard
 from orchestrator.guard import record
 from orchestrator.guard.process import Command, Gone, Process, commands
 from orchestrator.guard.record import Record
-from orchestrator.guard.wire import Arm, Key, Release, Within
+from orchestrator.guard.wire import Arm, Expect, Key, Release, Within
 from orchestrator.model import Machine, Step
 
 #: Seconds for the guard to answer; also when it must be started first, on a busy host.
@@ -43,16 +43,16 @@ class ProcessGuard:
         """The process id of the guard; None when none was needed yet."""
         return None if self._process is None else self._process.pid
 
-    def prepare(self) -> None:
+    def prepare(self, machines: Sequence[Machine]) -> None:
         """See `ports.Guard`."""
         if not self._turn.acquire(blocking=False):
             return  # it is being used
         try:
-            with suppress(Gone):  # which whoever arms is told
+            with suppress(Gone), self._lock:  # which whoever arms is told
                 if self._process is None:
-                    process = Process(self._commands()[0])
-                    with self._lock:
-                        self._process = process
+                    self._process = Process(self._commands()[0])
+                for machine in machines:
+                    self._process.tell(Expect(machine))
         finally:
             self._turn.release()
 

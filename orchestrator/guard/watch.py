@@ -12,7 +12,7 @@ from pathlib import Path
 
 from orchestrator.clock import Clock
 from orchestrator.guard.record import Record
-from orchestrator.guard.wire import LONGEST, Arm, Armed, Key, Message, Release, Within, decode, encode
+from orchestrator.guard.wire import LONGEST, Arm, Armed, Expect, Key, Message, Release, Within, decode, encode
 from orchestrator.model import Machine
 from orchestrator.ports import Agent
 
@@ -44,6 +44,9 @@ class Watch:
     def hear(self, message: Message) -> Armed | None:
         """Take a message of the orchestrator, and return the answer to it if it wants one."""
         match message:
+            case Expect(machine):
+                with suppress(Exception):  # which whoever arms is told
+                    self._agent(machine).close()
             case Arm():
                 return Armed(message.key, self._arm(message))
             case Within(key, at, answered) if key in self.charges:

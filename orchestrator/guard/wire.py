@@ -16,6 +16,13 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
+class Expect:
+    """To the guard: this machine will be armed soon."""
+
+    machine: Machine
+
+
+@dataclass(frozen=True)
 class Arm:
     """To the guard: from now on, thaw this machine when I end. It is answered by `Armed`."""
 
@@ -56,7 +63,7 @@ class Armed:
     error: str | None
 
 
-Message = Arm | Within | Release | Armed
+Message = Expect | Arm | Within | Release | Armed
 
 
 def encode(message: Message) -> bytes:
@@ -69,6 +76,8 @@ def decode(packet: bytes) -> Message:
     try:
         document = json.loads(packet)
         kind = document.pop("is")
+        if kind == "Expect":
+            return Expect(Machine.from_json(document["machine"]))
         if kind == "Arm":
             return Arm(document["run"], Machine.from_json(document["machine"]), document["record"])
         run, machine = document.pop("key")

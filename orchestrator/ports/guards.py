@@ -1,5 +1,6 @@
 """The guard, as the orchestrator and recovery need it."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -42,8 +43,11 @@ class Record(Protocol):
 class Guard(Protocol):
     """The separate process that thaws when this one cannot: when it has died, or hangs in a window."""
 
-    def prepare(self) -> None:
-        """A machine will be armed soon: a guard that must be started comes up meanwhile. Never raises, never waits."""
+    def prepare(self, machines: Sequence[Machine]) -> None:
+        """These will be armed soon: a guard comes up meanwhile, if it must, and loads what it needs to reach them.
+
+        Never raises, never waits.
+        """
         ...
 
     def arm(self, run_id: str, machine: Machine) -> Lease:

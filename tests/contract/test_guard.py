@@ -171,18 +171,18 @@ def test_without_a_guard_nothing_is_armed_and_nothing_is_left(subject: Subject) 
 
 
 def test_one_that_was_prepared_is_armed_as_one_that_was_not(subject: Subject) -> None:
-    subject.guard.prepare()
-    subject.guard.prepare()
+    subject.guard.prepare([VM])
+    subject.guard.prepare([VM])
     lease = subject.guard.arm("run", VM)
     assert subject.left() == 1
     lease.release()
-    subject.guard.prepare()
+    subject.guard.prepare([VM])
     assert subject.left() == 0
 
 
 def test_to_prepare_one_that_cannot_be_started_raises_nothing(subject: Subject) -> None:
     subject.break_down()
-    subject.guard.prepare()
+    subject.guard.prepare([VM])
     with pytest.raises(NoGuard, match="there is no guard: broken"):
         subject.guard.arm("run", VM)
 

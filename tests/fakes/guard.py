@@ -1,6 +1,6 @@
 """A guard that only remembers what it is armed for, in memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -22,8 +22,8 @@ class MemoryGuard:
     #: Why it cannot be armed; None: it can.
     refuses: str | None = None
 
-    def prepare(self) -> None:
-        """There is nothing to start."""
+    def prepare(self, machines: Sequence[Machine]) -> None:
+        """There is nothing to start, and nothing to load."""
 
     def arm(self, run_id: str, machine: Machine) -> "MemoryLease":
         if self.refuses is not None:

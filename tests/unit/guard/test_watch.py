@@ -16,7 +16,7 @@ from orchestrator.agent.unix import unix_channel
 from orchestrator.clock import SystemClock
 from orchestrator.guard import record
 from orchestrator.guard.watch import SLACK, Watch, peer, until_needed
-from orchestrator.guard.wire import Arm, Armed, Release, Within, decode, encode
+from orchestrator.guard.wire import Arm, Armed, Expect, Release, Within, decode, encode
 from orchestrator.model import Machine
 from orchestrator.ports import Agent
 from tests.fakes.clock import SteppedClock
@@ -50,6 +50,28 @@ def test_a_machine_that_it_cannot_do_anything_for_is_not_armed(tmp_path: Path) -
     watch = Watch(SteppedClock(), missing)
     assert watch.hear(arm(tmp_path, "a")) == Armed(A, "ModuleNotFoundError: No module named 'libvirt'")
     assert watch.charges == {}
+
+
+def test_what_is_expected_is_loaded_and_not_yet_guarded(tmp_path: Path) -> None:
+    reached = []
+
+    def agent(machine: Machine) -> Agent:
+        reached.append(machine.name)
+        return nobody(machine)
+
+    watch = Watch(SteppedClock(), agent)
+    assert watch.hear(Expect(Machine("a", agent="/nowhere"))) is None
+    assert reached == ["a"]
+    assert watch.charges == {}
+
+
+def test_what_is_expected_in_vain_is_told_to_whoever_arms_it(tmp_path: Path) -> None:
+    def missing(machine: Machine) -> Agent:
+        raise ModuleNotFoundError("No module named 'libvirt'")
+
+    watch = Watch(SteppedClock(), missing)
+    assert watch.hear(Expect(Machine("a", agent="/nowhere"))) is None
+    assert watch.hear(arm(tmp_path, "a")) == Armed(A, "ModuleNotFoundError: No module named 'libvirt'")
 
 
 def test_it_waits_for_the_earliest_end_and_a_little_longer(tmp_path: Path) -> None:

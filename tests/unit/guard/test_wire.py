@@ -4,13 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.guard.wire import Arm, Armed, Message, Release, Within, decode, encode
+from orchestrator.guard.wire import Arm, Armed, Expect, Message, Release, Within, decode, encode
 from orchestrator.model import Machine
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 KEY = st.tuples(TEXT, TEXT)
 MACHINE = st.builds(Machine, TEXT, st.none() | TEXT, st.none() | TEXT, st.none() | TEXT, st.none() | TEXT)
 MESSAGE = st.one_of(
+    st.builds(Expect, MACHINE),
     st.builds(Arm, TEXT, MACHINE, TEXT),
     st.builds(Within, KEY, st.none() | st.floats(allow_nan=False), st.booleans()),
     st.builds(Release, KEY),
