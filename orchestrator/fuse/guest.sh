@@ -15,8 +15,8 @@ pause() { sleep 0.1 2>/dev/null || sleep 1; }
 
 put_out() {
     found=0 tries=50
-    # [q]: not the command line of grep itself.
-    while fuses=$(grep -ls "[q]uiesce-fuse-$1" /proc/[0-9]*/cmdline); do
+    # [q]: not the command line of grep itself, whose status is no answer: it fails when some process has just ended.
+    while fuses=$(grep -ls "[q]uiesce-fuse-$1" /proc/[0-9]*/cmdline) || [ "$fuses" ]; do
         found=1
         for fuse in $fuses; do
             fuse=${fuse#/proc/}
