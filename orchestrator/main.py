@@ -89,7 +89,7 @@ class Wiring:
             journal=journal,
             connections=RealConnections(clock, state / "repositories"),
             guard=ProcessGuard(state / "guard", clock),
-            examine=self._backups(settings, lambda: journal).examine,
+            examine=lambda *asked: self._backups(settings, lambda: journal).examine(*asked),
             clock=clock,
             owner=owner.current(),
             is_gone=owner.is_gone,

@@ -153,8 +153,17 @@ class Transaction:
         lane.plan = lane.driver.plan(self._run.snapshot_name, deadline)
         lane.recorder.intend(Action.PREPARE, plan=lane.plan)
         self._record(lane)
-        with lane.recorder.act(Action.PREPARE) as figures:
-            figures |= lane.driver.prepare(lane.plan, deadline) or {}
+        counting = lane.start(self._clock, "count", self._count)  # The guest answers while files are made.
+        try:
+            with lane.recorder.act(Action.PREPARE) as figures:
+                figures |= lane.driver.prepare(lane.plan, deadline) or {}
+        finally:
+            counting.join()
+        counting.result()
+
+    def _count(self, lane: Lane) -> None:
+        if lane.freezes:
+            lane.filesystems = count_filesystems(lane.agent, Deadline.after(self._clock, _PREFLIGHT))
 
     def _flush(self, lane: Lane) -> None:
         if not lane.freezes or self._job.pre_flush is PreFlush.OFF or self._stop.requested:
@@ -162,6 +171,7 @@ class Transaction:
         # What the flush did not write back, the freeze will: slower, and just as consistent.
         with suppress(CallError), lane.recorder.act(Action.FLUSH) as figures:
             figures |= write_back(lane.agent, self._job.pre_flush, Deadline.after(self._clock, _FLUSH), self._stop)
+        self._count(lane)  # Meanwhile somebody may have mounted another one.
 
     def _look_again(self, lane: Lane) -> None:
         """The pre-flight was long ago. A guest that went mute, and need not be quiesced, is cut without a freeze."""
@@ -170,7 +180,6 @@ class Transaction:
         deadline = Deadline.after(self._clock, _PREFLIGHT)
         try:
             check_thawed(lane.agent, deadline)
-            lane.filesystems = count_filesystems(lane.agent, deadline)
             if lane.commands >= hooks.NEEDED:
                 with suppress(CallError):  # Who cannot tell of its hooks has none that count.
                     lane.hooks = hooks.read(lane.agent, deadline)

@@ -39,7 +39,7 @@ class Lane:
     recorder: Recorder
     #: The job's, until the guest's operating system is known.
     limits: Limits
-    #: How many file systems the guest had just before its freeze; None when it does not tell.
+    #: How many file systems the guest had shortly before its freeze; None when it does not tell.
     filesystems: int | None = None
     #: What the driver is going to make; None until it was asked.
     plan: Plan | None = None
