@@ -31,15 +31,14 @@ if TYPE_CHECKING:
     from orchestrator.journal import SqlJournal
 
 
+#: New objects after which a service looks for garbage among them.
+_GARBAGE = 10_000
 #: Cuts that a report names.
 _MOST_UNQUIESCED = 1000
 
 
 def main() -> None:
     """The command `quiesce`."""
-    # What is loaded stays until the end. Looking through it for garbage, again and again while it loads, took a fifth
-    # of a short command's time.
-    gc.set_threshold(50_000)
     try:
         make_app(Wiring())()
     except SystemExit as end:
@@ -170,6 +169,8 @@ class Wiring:
             metrics = partial(render, [events, history, QueueLength(scheduler.queued)])
             parts = Parts(service, journal.ledger(), schedules, coming, metrics)
             with serving(make_site(parts), sockets):
+                gc.freeze()  # What is loaded by now stays; from now on garbage is looked for,
+                gc.set_threshold(_GARBAGE)  # as a service runs for months.
                 scheduler.serve(stop, hangup, load, daily)
 
     def coming(self, path: Path, count: int) -> Sequence[Coming]:

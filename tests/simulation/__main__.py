@@ -1,7 +1,6 @@
 """`python -m tests.simulation`: many histories, or one of them again with its trace."""
 
 import argparse
-import gc
 import multiprocessing
 import sys
 import time
@@ -29,8 +28,7 @@ def soak(first: int, count: int, jobs: int) -> int:
     began = time.monotonic()
     ends: Counter[str] = Counter()
     killed = 0
-    # The world's parts know each other; the garbage of a history is taken out at once and not looked for meanwhile.
-    with multiprocessing.get_context("forkserver").Pool(jobs, gc.set_threshold, (50_000,)) as pool:
+    with multiprocessing.get_context("forkserver").Pool(jobs) as pool:
         for number, history in enumerate(pool.imap(live, range(first, first + count), chunksize=50), 1):
             ends += history.ends
             killed += history.killed
