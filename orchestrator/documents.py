@@ -9,6 +9,7 @@ from orchestrator.answers import Report
 from orchestrator.model import (
     Checked,
     Coming,
+    Deed,
     ExecResult,
     Health,
     Job,
@@ -21,6 +22,7 @@ from orchestrator.model import (
     Snapshot,
     Step,
     Target,
+    Token,
     Verified,
 )
 
@@ -198,6 +200,23 @@ def report(report: Report) -> Document:
 def sighting(sighting: Sighting) -> Document:
     """What was seen of a machine."""
     return dataclasses.asdict(sighting)
+
+
+def token(token: Token) -> Document:
+    """Whose secret lets them do what, and until when."""
+    return {
+        "name": token.name,
+        "role": token.role,
+        "created_at": timestamp(token.created_at),
+        "created_by": token.created_by,
+        "expires_at": token.expires_at and timestamp(token.expires_at),
+        "revoked_at": token.revoked_at and timestamp(token.revoked_at),
+    }
+
+
+def deed(deed: Deed) -> Document:
+    """Who changed what, when and from where; or what was refused."""
+    return {**dataclasses.asdict(deed), "at": timestamp(deed.at)}
 
 
 def timestamp(time: datetime) -> str:

@@ -22,7 +22,7 @@ from orchestrator.clock import Bell, Stop, SystemClock
 from orchestrator.examining import Examiner
 from orchestrator.model import Coming, Job, Machine
 from orchestrator.operating import Entries, Operating
-from orchestrator.ports import Domains, Journal, Schedules
+from orchestrator.ports import Audit, Domains, Journal, Schedules, Tokens
 from orchestrator.service import Service
 from orchestrator.settings import Settings, load
 from orchestrator.slots import Slots
@@ -167,11 +167,17 @@ class Wiring:
 
             history = History(service, journal, journal.statistics(), partial(coming, 1), clock)
             metrics = partial(render, [events, history, QueueLength(scheduler.queued)])
-            parts = Parts(service, journal.ledger(), schedules, coming, metrics)
-            with serving(make_site(parts), sockets):
+            parts = Parts(service, journal.ledger(), schedules, coming, metrics, journal.tokens(), journal.audit())
+            with serving(make_site(parts, clock), sockets):
                 gc.freeze()  # What is loaded by now stays; from now on garbage is looked for,
                 gc.set_threshold(_GARBAGE)  # as a service runs for months.
                 scheduler.serve(stop, hangup, load, daily)
+
+    def tokens(self, path: Path) -> Tokens:
+        return self._journal(self.settings(path)).tokens()
+
+    def audit(self, path: Path) -> Audit:
+        return self._journal(self.settings(path)).audit()
 
     def coming(self, path: Path, count: int) -> Sequence[Coming]:
         settings = self.settings(path)

@@ -9,6 +9,7 @@ import typer
 
 from orchestrator import policy
 from orchestrator.cli import backups, failures
+from orchestrator.cli.access import audit, make_token
 from orchestrator.cli.agent import make_agent
 from orchestrator.cli.channel import make_channel
 from orchestrator.cli.nagios import Status, judge, line
@@ -46,7 +47,7 @@ def make_app(wire: Wire) -> typer.Typer:
         context.obj = Start(wire, config)
 
     every_day = (run, history, show, snapshots, report, prune, thaw, recover, check, machines, jobs)
-    for command in (*every_day, pause, resume, serve, reload, init):
+    for command in (*every_day, pause, resume, audit, serve, reload, init):
         app.command()(command)
     database = typer.Typer(help="The journal's database.", no_args_is_help=True, rich_markup_mode=None)
     database.command()(upgrade)
@@ -58,6 +59,7 @@ def make_app(wire: Wire) -> typer.Typer:
     repositories.callback()(lambda: None)  # one command alone would swallow its name
     repositories.command("check")(backups.check_repositories)
     app.add_typer(repositories, name="repo")
+    app.add_typer(make_token(), name="token")
     app.add_typer(make_agent(), name="agent")
     app.add_typer(make_power(), name="power")
     app.add_typer(make_channel(), name="channel")

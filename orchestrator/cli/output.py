@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from typing import Protocol
 
 from orchestrator import documents
@@ -13,6 +14,7 @@ from orchestrator.cli.streams import Stream
 from orchestrator.model import (
     Checked,
     Coming,
+    Deed,
     ExecResult,
     Health,
     Job,
@@ -24,6 +26,7 @@ from orchestrator.model import (
     Run,
     Sighting,
     Step,
+    Token,
     Verified,
 )
 
@@ -87,6 +90,22 @@ class Output(Protocol):
 
     def paused(self, kind: Pausable, name: str, *, paused: bool, changed: bool) -> None:
         """Whether something is paused now, and was not before, or the other way round."""
+        ...
+
+    def token(self, token: Token, secret: str) -> None:
+        """A new token, with the secret that nobody can show again."""
+        ...
+
+    def tokens(self, tokens: Sequence[Token], now: datetime) -> None:
+        """All tokens, of which some hold no longer."""
+        ...
+
+    def revoked(self, token: str) -> None:
+        """A token holds no longer."""
+        ...
+
+    def deeds(self, deeds: Sequence[Deed]) -> None:
+        """Who changed what."""
         ...
 
     def report(self, report: Report) -> None:
@@ -185,6 +204,18 @@ class Json:
 
     def paused(self, kind: Pausable, name: str, *, paused: bool, changed: bool) -> None:
         self._write({"kind": kind, "name": name, "paused": paused, "changed": changed})
+
+    def token(self, token: Token, secret: str) -> None:
+        self._write({**documents.token(token), "secret": secret})
+
+    def tokens(self, tokens: Sequence[Token], now: datetime) -> None:
+        self._write([{**documents.token(token), "holds": token.holds(now)} for token in tokens])
+
+    def revoked(self, token: str) -> None:
+        self._write({"revoked": token})
+
+    def deeds(self, deeds: Sequence[Deed]) -> None:
+        self._write([documents.deed(deed) for deed in deeds])
 
     def report(self, report: Report) -> None:
         self._write(documents.report(report))

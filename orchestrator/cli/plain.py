@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from orchestrator import documents
@@ -19,6 +20,7 @@ from orchestrator.model import (
     Action,
     Checked,
     Coming,
+    Deed,
     ExecResult,
     Health,
     Job,
@@ -31,6 +33,7 @@ from orchestrator.model import (
     Run,
     Sighting,
     Step,
+    Token,
     Verified,
 )
 
@@ -144,6 +147,20 @@ class Plain:
 
     def paused(self, kind: Pausable, name: str, *, paused: bool, changed: bool) -> None:
         self._line(kind, {"name": name, "paused": paused, "changed": changed})
+
+    def token(self, token: Token, secret: str) -> None:
+        self._line("token", {**documents.token(token), "secret": secret})
+
+    def tokens(self, tokens: Sequence[Token], now: datetime) -> None:
+        for token in tokens:
+            self._line("token", {**documents.token(token), "holds": token.holds(now)})
+
+    def revoked(self, token: str) -> None:
+        self._line("token", {"revoked": token})
+
+    def deeds(self, deeds: Sequence[Deed]) -> None:
+        for deed in deeds:
+            self._line("deed", documents.deed(deed))
 
     def report(self, report: Report) -> None:
         document = documents.report(report)

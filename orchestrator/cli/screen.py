@@ -7,7 +7,7 @@ are taken for anything but text.
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TextIO, cast
 
 from rich import box
@@ -25,6 +25,7 @@ from orchestrator.escape import escape
 from orchestrator.model import (
     Checked,
     Coming,
+    Deed,
     ExecResult,
     Fate,
     Health,
@@ -40,6 +41,7 @@ from orchestrator.model import (
     Sighting,
     State,
     Step,
+    Token,
     Verified,
 )
 
@@ -255,6 +257,35 @@ class Screen:
     def paused(self, kind: Pausable, name: str, *, paused: bool, changed: bool) -> None:
         words = ("is now paused", "is already paused") if paused else ("is resumed", "was not paused")
         self._console.print(Text(f"{kind} {escape(name)} {words[not changed]}"))
+
+    def token(self, token: Token, secret: str) -> None:
+        self._console.print(
+            Text(f"token {escape(token.name)}, {token.role}. Keep its secret, which is not shown again:")
+        )
+        self._console.print(Text(secret), soft_wrap=True)
+
+    def tokens(self, tokens: Sequence[Token], now: datetime) -> None:
+        rows = (
+            (
+                token.name,
+                token.role,
+                "" if token.holds(now) else Text("ended", "yellow"),
+                documents.timestamp(token.expires_at) if token.expires_at else "never",
+                token.created_by,
+            )
+            for token in tokens
+        )
+        self._table(("token", "role", "", "expires (UTC)", "made by"), rows)
+
+    def revoked(self, token: str) -> None:
+        self._console.print(Text(f"token {escape(token)} holds no longer"))
+
+    def deeds(self, deeds: Sequence[Deed]) -> None:
+        rows = (
+            (documents.timestamp(deed.at), deed.who, deed.origin, deed.act, deed.subject, str(deed.status))
+            for deed in deeds
+        )
+        self._table(("at (UTC)", "who", "from", "what", "about", "status"), rows)
 
     def report(self, report: Report) -> None:
         late = set(report.overdue)

@@ -25,7 +25,7 @@ from orchestrator.model import (
     Verify,
     Wanted,
 )
-from orchestrator.ports import Observer, Schedules
+from orchestrator.ports import Audit, Observer, Schedules, Tokens
 
 
 class Configured(Protocol):
@@ -179,6 +179,14 @@ class Wire(Protocol):
 
     def schedules(self, path: Path) -> Schedules:
         """What the scheduler remembers. Raises JournalError."""
+        ...
+
+    def tokens(self, path: Path) -> Tokens:
+        """Who may ask over HTTP. Raises JournalError."""
+        ...
+
+    def audit(self, path: Path) -> Audit:
+        """Who changed what, and from where. Raises JournalError."""
         ...
 
     def coming(self, path: Path, count: int) -> Sequence[Coming]:

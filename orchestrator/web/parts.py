@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from orchestrator.model import Coming
-from orchestrator.ports import Ledger, Schedules
+from orchestrator.ports import Audit, Ledger, Schedules, Tokens
 from orchestrator.service import Service
 
 
@@ -22,6 +22,8 @@ class Parts:
     coming: Callable[[int], Sequence[Coming]]
     #: The metrics in Prometheus' text format.
     metrics: Callable[[], bytes]
+    tokens: Tokens
+    audit: Audit
 
 
 def _parts(request: Request) -> Parts:

@@ -32,6 +32,23 @@ _STATUS: tuple[tuple[type[QuiesceError], int, str], ...] = (
 )
 
 
+class Refusal(Exception):
+    """A request is refused before any route sees it."""
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        title: str,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        advice: str = "",
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.answer = problem(status, kind, title, detail, advice, headers)
+
+
 def problem(
     status: int, kind: str, title: str, detail: str, advice: str = "", headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
@@ -54,6 +71,10 @@ def tell_problems(site: FastAPI) -> None:
     @site.exception_handler(QuiesceError)
     def _(request: Request, error: QuiesceError) -> JSONResponse:
         return told(error)
+
+    @site.exception_handler(Refusal)
+    def _(request: Request, error: Refusal) -> JSONResponse:
+        return error.answer
 
     @site.exception_handler(RequestValidationError)
     def _(request: Request, error: RequestValidationError) -> JSONResponse:

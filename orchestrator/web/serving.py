@@ -6,18 +6,21 @@ from contextlib import contextmanager
 from functools import partial
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from orchestrator.clock import Deadline, SystemClock, Task
+from orchestrator.web.connections import Connection
 
 #: Seconds for which the end of the service waits for answers that are being given.
 _PATIENCE = 3
+#: The largest head of a request, in bytes.
+_HEAD = 16 * 1024
 #: Connections at once.
 _MOST = 256
 
 
 @contextmanager
-def serving(site: FastAPI, sockets: Sequence[socket.socket]) -> Iterator[None]:
+def serving(site: ASGIApp, sockets: Sequence[socket.socket]) -> Iterator[None]:
     """Within the `with`, the site is served on these sockets. Leaving it takes a few seconds at most."""
     clock = SystemClock()
     server = uvicorn.Server(_configured(site))
@@ -29,9 +32,11 @@ def serving(site: FastAPI, sockets: Sequence[socket.socket]) -> Iterator[None]:
         task.wait(Deadline.after(clock, 2 * _PATIENCE))
 
 
-def _configured(site: FastAPI) -> uvicorn.Config:
+def _configured(site: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         site,
+        http=Connection,
+        h11_max_incomplete_event_size=_HEAD,
         lifespan="off",
         ws="none",
         proxy_headers=False,  # whom a request comes from, nobody else can say

@@ -1,17 +1,29 @@
-"""The application: all routes, over what they are served from."""
+"""The application: all routes, over what they are served from, behind the gate."""
 
-from fastapi import FastAPI
+from typing import Any
 
-from orchestrator.web import health, metrics, page, runs
+from fastapi import FastAPI, Request
+
+from orchestrator.clock import Clock
+from orchestrator.web import health, login, metrics, page, runs
+from orchestrator.web.callers import Callers
+from orchestrator.web.gate import Gate
 from orchestrator.web.parts import Parts
 from orchestrator.web.problems import tell_problems
 
 
-def make_site(parts: Parts) -> FastAPI:
+def make_site(parts: Parts, clock: Clock) -> Gate:
     """The API and the page over `parts`."""
-    site = FastAPI(title="quiesce", openapi_url="/api/v1/openapi.json", docs_url=None, redoc_url=None)
+    site = FastAPI(title="quiesce", openapi_url=None)
     site.state.parts = parts
+    site.state.callers = Callers(parts.tokens, clock)
     tell_problems(site)
-    for room in (health, metrics, runs, page):
-        site.include_router(room.router)
-    return site
+    for room in (health, login, metrics, runs, page):
+        site.router.routes.extend(room.router.routes)  # one flat list: the gate looks up the roles by it
+
+    @site.get("/api/v1/openapi.json", include_in_schema=False)
+    def description(request: Request) -> dict[str, Any]:
+        """What the API can do, as OpenAPI describes it."""
+        return site.openapi()
+
+    return Gate(site, site.routes, site.state.callers, parts.audit, clock)

@@ -46,6 +46,7 @@ from orchestrator.model import (
 )
 from orchestrator.ports import Observer
 from tests.backups import backup
+from tests.fakes.access import MemoryAudit, MemoryTokens
 from tests.fakes.schedules import MemorySchedules
 
 T = TypeVar("T")
@@ -108,6 +109,8 @@ class Stub:
     #: What the agent answers, and how a program ends.
     value: object = None
     result: ExecResult | None = None
+    given: MemoryTokens = field(default_factory=MemoryTokens)
+    audited: MemoryAudit = field(default_factory=MemoryAudit)
     remembered: MemorySchedules = field(default_factory=MemorySchedules)
     #: What the command line asked for.
     asked: list[object] = field(default_factory=list)
@@ -176,6 +179,12 @@ class Stub:
 
     def schedules(self, path: Path) -> MemorySchedules:
         return self._answer(self.remembered, path)
+
+    def tokens(self, path: Path) -> MemoryTokens:
+        return self._answer(self.given, path)
+
+    def audit(self, path: Path) -> MemoryAudit:
+        return self._answer(self.audited, path)
 
     def coming(self, path: Path, count: int) -> Sequence[Coming]:
         paused = self.remembered.paused.get((Pausable.JOB, "nightly"))

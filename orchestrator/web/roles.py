@@ -1,0 +1,20 @@
+"""Who may do what: each route with the least role that may use it. A route that is not here is used by nobody."""
+
+from collections.abc import Mapping
+
+from orchestrator.model import Role
+
+#: Before a role is known: to log in, and for a supervisor.
+EVERYBODY = None
+
+ROLES: Mapping[tuple[str, str], Role | None] = {
+    ("GET", "/healthz"): EVERYBODY,
+    ("GET", "/readyz"): EVERYBODY,
+    ("GET", "/login"): EVERYBODY,
+    ("POST", "/login"): EVERYBODY,
+    ("POST", "/logout"): Role.VIEWER,
+    ("GET", "/metrics"): Role.VIEWER,
+    ("GET", "/api/v1/openapi.json"): Role.VIEWER,
+    ("GET", "/api/v1/runs"): Role.VIEWER,
+    ("GET", "/api/v1/runs/{run}"): Role.VIEWER,
+}
