@@ -66,6 +66,12 @@ class Server:
             self._process.wait()
             self._process = None
 
+    def shut_down(self) -> None:
+        """Let the server close its files and end."""
+        assert self._process is not None
+        self.sql("SHUTDOWN;")
+        self._process.wait(PATIENCE)
+
     def sql(self, statements: str) -> list[str]:
         """Carry statements out as root, and return the rows."""
         done = subprocess.run(self.client("root"), input=statements, capture_output=True, text=True, timeout=PATIENCE)
@@ -107,6 +113,7 @@ def running_server(data: Path | None = None) -> Iterator[Server]:
             server.initialise()
         else:
             copy_files(data, server.data)
+            subprocess.run(["chown", "--recursive", f"--reference={folder}", server.data], check=True)
         server.start()
         yield server
     finally:

@@ -54,12 +54,24 @@ def make_disk(path: Path, size_mb: int = 0, fstype: str = "ext4", slot: int = 0)
 def _make_template(template: Path, size_mb: int, fstype: str) -> None:
     """Make an empty disk aside and rename it into place."""
     with tempfile.TemporaryDirectory(prefix="disk-", dir=cache_root()) as aside:
-        raw, packed = Path(aside) / "raw", Path(aside) / "qcow2"
-        with raw.open("wb") as file:
-            file.truncate(size_mb << 20)
-        run_tool(*MKFS[fstype], str(raw))
-        run_tool("qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(packed))
+        packed = Path(aside) / "qcow2"
+        _make(packed, size_mb, *MKFS[fstype])
         packed.rename(template)
+
+
+def _make(path: Path, size_mb: int, *mkfs: str) -> None:
+    raw = path.with_suffix(".raw")
+    with raw.open("wb") as file:
+        file.truncate(size_mb << 20)
+    run_tool(*mkfs, str(raw))
+    run_tool("qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(path))
+    raw.unlink()
+
+
+def make_filled_disk(path: Path, size_mb: int, folder: Path) -> Path:
+    """Make a qcow2 file with an ext4 file system that holds what a folder does."""
+    _make(path, size_mb, *MKFS["ext4"], "-d", str(folder))
+    return path
 
 
 def image_format(path: Path) -> str:

@@ -65,7 +65,7 @@ def _fingerprint(kernel: Kernel) -> str:
     return digest.hexdigest()[:16]
 
 
-def _libraries(program: Path) -> set[Path]:
+def libraries(program: Path) -> set[Path]:
     """Return the shared libraries that the host's loader names for a program."""
     return {Path(found) for found in re.findall(r"(/\S+\.so[.\d]*)", run_tool("ldd", str(program)))}
 
@@ -109,7 +109,7 @@ def _add_host_programs(root: Path) -> None:
     """Add the agent and its like, with their libraries under the names that the loader looks for."""
     for program in map(Path, HOST_PROGRAMS):
         _put(program, root / program.relative_to("/"))
-        for library in _libraries(program):
+        for library in libraries(program):
             _put(library.resolve(), root / library.relative_to("/"))
     # Not busybox: its shell prefers its own applets, and its fsfreeze does not know `-f` and `-u`.
     (root / "bin/sh").symlink_to("dash")

@@ -61,6 +61,14 @@ def file_of(image: Path, file: str) -> Iterator[Path]:
         yield copy
 
 
+@contextmanager
+def folder_of(image: Path, folder: str) -> Iterator[Path]:
+    """Yield a copy of one folder of an ext4 image."""
+    with _raw(image) as raw:
+        run_tool("debugfs", "-R", f"rdump {folder} {raw.parent}", str(raw))
+        yield raw.parent / Path(folder).name
+
+
 def _whole(record: bytes, number: int) -> bool:
     """Tell whether these bytes are the record of that number, as guest/writer.c makes it."""
     unsummed = record[: CHECKSUM.start] + b"0" * 8 + record[CHECKSUM.stop :]
