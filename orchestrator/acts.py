@@ -90,3 +90,11 @@ class AgentChannel:
     connected: bool | None
     #: The unix socket on the host; None until libvirt has chosen one.
     path: str | None
+
+
+def qemu_options(name: str, path: str) -> str:
+    """What a QEMU without libvirt is started with to have a channel from then on."""
+    return (
+        f"-device virtio-serial-pci -chardev socket,id=agent,path={path},server=on,wait=off "
+        f"-device virtserialport,chardev=agent,name={name}"
+    )

@@ -50,12 +50,16 @@ class RealConnections:
         return None
 
     def channels(self, machine: Machine) -> "Channels | None":
-        if machine.hypervisor is None:
-            return None
-        from orchestrator.hypervisor.libvirt_channels import LibvirtChannels
+        if machine.hypervisor is not None:
+            from orchestrator.hypervisor.libvirt_channels import LibvirtChannels
 
-        uri, domain = _domain(machine)
-        return LibvirtChannels(uri, domain, self._clock)
+            uri, domain = _domain(machine)
+            return LibvirtChannels(uri, domain, self._clock)
+        if machine.qmp is not None:
+            from orchestrator.hypervisor.qmp_channels import BareChannels
+
+            return BareChannels(machine.qmp)
+        return None
 
     def power(self, machine: Machine) -> "PowerSwitch | None":
         if machine.hypervisor is not None:

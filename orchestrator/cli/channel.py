@@ -1,13 +1,13 @@
-"""`quiesce channel ...`: the virtio channel between a libvirt domain and its agent."""
+"""`quiesce channel ...`: the virtio channel between a machine and its agent."""
 
 from typing import Annotated
 
 import typer
 
-from orchestrator.acts import LIBVIRT_S_CHANNEL, Scope
+from orchestrator.acts import LIBVIRT_S_CHANNEL, Scope, qemu_options
 from orchestrator.cli.session import Json, Session, session
 from orchestrator.escape import escape
-from orchestrator.model import State
+from orchestrator.model import Run, State
 
 Machine = Annotated[str, typer.Argument(help="Which machine.")]
 Name = Annotated[str, typer.Option(metavar="NAME", help="The channel's name; another one libvirt keeps its hands off.")]
@@ -33,7 +33,10 @@ def add(
     context: typer.Context,
     machine: Machine,
     name: Name = LIBVIRT_S_CHANNEL,
-    path: Annotated[str | None, typer.Option(metavar="PATH", help="Its socket; without it, libvirt chooses.")] = None,
+    path: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Its socket; without it, libvirt's choice, or the machine's agent."),
+    ] = None,
     live: Live = False,
     config: Config = False,
     json: Json = False,
@@ -44,7 +47,7 @@ def add(
         run = here.work(lambda observer, stop: channelling.add(machine, name, path, _scopes(live, config), observer))
         here.ended(run)
         if run.state is State.DONE:
-            _say_what_is_next(here, machine, name, path)
+            _say_what_is_next(here, run, name, path)
 
 
 def remove(
@@ -66,7 +69,12 @@ def _scopes(live: bool, config: bool) -> tuple[Scope, ...]:
     return (*([Scope.LIVE] if live else []), *([Scope.CONFIG] if config else []))
 
 
-def _say_what_is_next(here: Session, machine: str, name: str, path: str | None) -> None:
+def _say_what_is_next(here: Session, run: Run, name: str, path: str | None) -> None:
+    machine = run.targets[0].machine
+    if machine.hypervisor is None:
+        path = path or machine.agent or "PATH"
+        options = escape(qemu_options(name, path))
+        here.tell([f"quiesce: the channel ends with QEMU; to have it from its start on, start it with {options}"])
     if name == LIBVIRT_S_CHANNEL:
         here.tell(["quiesce: in the guest, install and start qemu-guest-agent; `quiesce check` says how"])
         return
@@ -74,6 +82,6 @@ def _say_what_is_next(here: Session, machine: str, name: str, path: str | None) 
     here.tell(
         [
             f"quiesce: in the guest, run: qemu-ga -p /dev/virtio-ports/{escape(name)}",
-            f'quiesce: in the configuration, below [machines.{escape(machine)}]: agent = "unix:{escape(socket)}"',
+            f'quiesce: in the configuration, below [machines.{escape(machine.name)}]: agent = "unix:{escape(socket)}"',
         ]
     )

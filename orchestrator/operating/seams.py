@@ -82,5 +82,5 @@ class Connections(Protocol):
         ...
 
     def channels(self, machine: Machine) -> Channels | None:
-        """The machine's channels, or None when libvirt does not have it."""
+        """The machine's channels, or None when it has neither a libvirt domain nor a QMP socket."""
         ...

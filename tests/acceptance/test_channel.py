@@ -108,8 +108,76 @@ def test_libvirt_chooses_the_path_of_its_own_channel(product: Product, lab: None
         guest.stop()
 
 
-def test_a_machine_without_libvirt_is_told_what_to_do(product: Product, bare_guest: BareGuest) -> None:
+def in_qemu(guest: BareGuest) -> tuple[set[str], set[str]]:
+    """The names of a machine's ports, and the sockets behind its character devices, as QEMU has them."""
+    ports = set()
+    for folder in ("/machine/peripheral", "/machine/peripheral-anon"):
+        for device in guest.monitor("qom-list", {"path": folder}):
+            if device["type"] == "child<virtserialport>":
+                ports.add(guest.monitor("qom-get", {"path": f"{folder}/{device['name']}", "property": "name"}))
+    ends = [device["filename"] for device in guest.monitor("query-chardev")]
+    return ports, {end.removeprefix("disconnected:unix:").removesuffix(",server=on") for end in ends}
+
+
+@pytest.fixture
+def bare(product: Product, bare_guest: BareGuest) -> Iterator[BareGuest]:
     product.machine("vm", bare_guest)
+    yield bare_guest
+    product("channel", "remove", "vm", "--name", HIDDEN_CHANNEL)
+
+
+def test_a_channel_is_plugged_into_a_qemu_without_libvirt(product: Product, bare: BareGuest) -> None:
+    socket = bare.work / "own-channel"
+    socket.touch()
+    ended = product("channel", "add", "vm", "--name", HIDDEN_CHANNEL, "--path", str(socket))
+    assert (ended.code, "is there already, and QEMU would remove it" in ended.err) == (1, True), ended.err
+    socket.unlink()
+    ended = product("channel", "add", "vm", "--name", HIDDEN_CHANNEL, "--path", str(socket), "--json")
+    assert (ended.code, ended.run["steps"][-1]["figures"]["added"]) == (0, ["live"]), ended.err
+    assert f"-chardev socket,id=agent,path={socket},server=on,wait=off" in ended.err
+    assert f'agent = "unix:{socket}"' in ended.err
+    ports, ends = in_qemu(bare)
+    assert (ports, str(socket) in ends) == ({AGENT_CHANNEL, HIDDEN_CHANNEL}, True)
+    again = product("channel", "add", "vm", "--name", HIDDEN_CHANNEL, "--live", "--json")
+    assert (again.code, again.run["steps"][-1]["figures"]["added"]) == (0, [])
+
+    plugged = f"grep -l '^{HIDDEN_CHANNEL}$' /sys/class/virtio-ports/*/name"
+    wait_for(lambda: bare.run(plugged).status == 0, 60, "the guest to see its new port")
+    bare.shell(START_AGENT)
+    wait_for(lambda: bare.run("kill -0 $(cat /run/own.pid)").status == 0, 60, "the agent on the new channel")
+    assert ask_agent(socket, "guest-ping") == {}
+    [own, hidden] = product("channel", "show", "vm", "--json").document["answer"]
+    assert (own["name"], own["connected"], own["path"]) == (AGENT_CHANNEL, True, str(bare.agent_socket))
+    assert (hidden["connected"], hidden["scopes"], hidden["path"]) == (True, ["live"], str(socket))
+    bare.shell("kill $(cat /run/own.pid)")
+
+    bare.agent("guest-fsfreeze-freeze")
+    refused = product("channel", "remove", "vm", "--name", HIDDEN_CHANNEL)
+    assert (refused.code, in_qemu(bare)[0]) == (5, {AGENT_CHANNEL, HIDDEN_CHANNEL})
+    bare.agent("guest-fsfreeze-thaw")
+    for removed in (["live"], []):
+        ended = product("channel", "remove", "vm", "--name", HIDDEN_CHANNEL, "--json")
+        assert (ended.code, ended.run["steps"][-1]["figures"]["removed"]) == (0, removed), ended.err
+    ports, ends = in_qemu(bare)
+    assert (ports, str(socket) in ends, socket.exists()) == ({AGENT_CHANNEL}, False, False)
+
+
+def test_a_qemu_has_only_what_it_has(product: Product, lab: None) -> None:
+    """Neither a definition, nor, here, a bus for a channel. It need not boot."""
+    guest = BareGuest(Spec(channels=()))
+    try:
+        guest.start()
+        product.table("machines.vm", agent=f"unix:{guest.work}/agent", qmp=f"unix:{guest.qmp_socket}")
+        for options, said in (([], "no virtio-serial controller"), (["--config"], "no definition that outlives it")):
+            ended = product("channel", "add", "vm", *options)
+            assert (ended.code, said in ended.err) == (1, True), ended.err
+        assert product("channel", "show", "vm", "--json").document["answer"] == []
+    finally:
+        guest.stop()
+
+
+def test_a_machine_that_nobody_can_change_is_told_what_to_do(product: Product, bare_guest: BareGuest) -> None:
+    product.table("machines.vm", agent=f"unix:{bare_guest.agent_socket}")
     for words in (["show"], ["add"], ["remove"]):
         ended = product("channel", *words, "vm")
         assert (ended.code, "-device virtserialport,chardev=agent" in ended.err) == (2, True)

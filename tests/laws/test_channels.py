@@ -79,6 +79,9 @@ def test_what_a_machine_does_not_have_is_not_changed(world: World, guest: FakeAg
     run = operating(world).channelling.add("vm", NAME, None, (Scope.LIVE,))
     assert (run.state, "use --config" in str(run.error)) == (State.FAILED, True)
     assert operating(world).channelling.add("vm", NAME, None, ()).state is State.DONE
+    channels.there.clear()
+    run = operating(world).channelling.add("vm", NAME, None, ())
+    assert (run.state, "no virtio-serial controller" in str(run.error)) == (State.FAILED, True)
 
 
 @pytest.mark.parametrize(("name", "path"), [("a b", None), ("", None), (NAME, "relative"), (NAME, "/" + "x" * 107)])
