@@ -3,15 +3,14 @@
 One transaction holds one machine, or all machines of a consistency group.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import timedelta
-from functools import partial
 
 from orchestrator import hooks, host_hooks
 from orchestrator.clock import Clock, Deadline, Stop
-from orchestrator.copying import copy_and_publish
+from orchestrator.closing import Closing
 from orchestrator.errors import (
     CallError,
     FrozenByOther,
@@ -20,45 +19,23 @@ from orchestrator.errors import (
     NoGuard,
     OutcomeUnknown,
     QuiesceError,
-    Refused,
 )
 from orchestrator.flush import write_back
-from orchestrator.fuse import light, put_out
-from orchestrator.model import Action, Job, Outcome, Power, PreFlush, Quiesce, Run, State, Step, Target
-from orchestrator.policy import (
-    cut_was_made,
-    dangling,
-    freeze_may_hold,
-    fuse_may_burn,
-    judge,
-    limits_of,
-    outcome_of,
-    with_what_was_left,
-)
-from orchestrator.ports import CopyingDriver, Examine, Guard, Journal, Plan
+from orchestrator.fuse import light
+from orchestrator.model import Action, Job, Outcome, Power, PreFlush, Quiesce, Run, State
+from orchestrator.policy import limits_of
+from orchestrator.ports import Examine, Guard, Journal
 from orchestrator.preflight import busy, check_agent, check_power, check_thawed, count_filesystems, guest_os
-from orchestrator.retrying import after_thaw
-from orchestrator.settling import (
-    cut_is_settled,
-    discard,
-    gravest,
-    results,
-    saying_how_the_guest_is,
-    settle_cut,
-    settled,
-)
+from orchestrator.settling import gravest, results
 from orchestrator.states import held_by
 from orchestrator.thawing import longest
 from orchestrator.window import Lane, Window
+from orchestrator.writing import PATIENCE, Writing
 
 #: Seconds for a machine to answer the pre-flight, for the driver's preparation, and for the flush of dirty pages.
 _PREFLIGHT, _PREPARE, _FLUSH = 10.0, 60.0, 120.0
-#: What a step says of an action that was not begun, where others ask for it.
-_NOT_BEGUN = {Action.FREEZE: {"sent": False}, Action.FUSE: {"lit": False}}
 #: Seconds in which the guard is armed, and the fuse lit, for all machines.
 _ARM = 30.0
-#: Seconds, after the thaw, for the driver to tell what became of a cut, and for the journal to come back.
-_VERIFY, _JOURNAL = 30.0, 30.0
 
 
 class Transaction:
@@ -76,8 +53,10 @@ class Transaction:
         stop: Stop,
     ) -> None:
         self._run, self._job, self._lanes = run, job, lanes
-        self._journal, self._guard, self._examine = journal, guard, examine
+        self._journal, self._guard = journal, guard
         self._clock, self._stop = clock, stop
+        self._writing = Writing(run, journal, clock)
+        self._closing = Closing(run, job, self._writing, examine, clock, stop)
 
     def execute(self) -> None:
         """Carry it out.
@@ -99,10 +78,10 @@ class Transaction:
             self._each(self._arm)  # No guard, no freeze.
             self._each(self._light)  # A fuse that was asked for is a promise, too.
         except QuiesceError as error:
-            self._close_untouched(error)
+            self._closing.give_up(self._lanes, error)
             return
         Window(self._job, self._lanes, self._clock, self._stop).run()  # Nothing in there waits for the journal.
-        self._each(self._settle)  # What was only begun is copied; then the verdict, which follows from the steps alone.
+        self._each(self._closing.settle)  # The verdict follows from the steps alone.
 
     def _check(self, lane: Lane) -> None:
         """The pre-flight. A guest that cannot be quiesced and need not be is cut without a freeze."""
@@ -143,7 +122,7 @@ class Transaction:
             return
         lane.agent.reset()  # Its socket serves one client, which the program may want to be.
         lane.recorder.intend(Action.HOOK, hook=host_hooks.BEFORE)
-        self._record(lane)
+        self._writing.record(lane)
         told = host_hooks.about(self._run, self._job, lane.target, lane.driver, self._clock)
         deadline = Deadline.after(self._clock, self._job.hook_timeout)
         host_hooks.carry_out(host_hooks.BEFORE, self._job.before, told, lane.recorder, deadline, self._stop)
@@ -152,7 +131,7 @@ class Transaction:
         deadline = Deadline.after(self._clock, _PREPARE)
         lane.plan = lane.driver.plan(self._run.snapshot_name, deadline)
         lane.recorder.intend(Action.PREPARE, plan=lane.plan)
-        self._record(lane)
+        self._writing.record(lane)
         counting = lane.start(self._clock, "count", self._count)  # The guest answers while files are made.
         try:
             with lane.recorder.act(Action.PREPARE) as figures:
@@ -204,7 +183,7 @@ class Transaction:
             if lane.freezes:
                 lane.recorder.intend(Action.THAW)
         for lane in self._lanes:
-            self._move(lane, replace(lane.target, state=State.RUNNING))
+            self._writing.move(lane, replace(lane.target, state=State.RUNNING))
 
     def _lease_end(self, lane: Lane) -> str:
         """When, at the latest, the guest is thawed or stuck: until then it is ours, whoever cannot tell that we live.
@@ -212,7 +191,7 @@ class Transaction:
         A driver that freezes by itself takes the time for a freeze twice.
         """
         thaw = longest(self._job.thaw_timeout, lane.agent.linger)
-        seconds = _ARM + 2 * lane.limits.freeze_timeout + lane.limits.hold_limit + thaw + _JOURNAL
+        seconds = _ARM + 2 * lane.limits.freeze_timeout + lane.limits.hold_limit + thaw + PATIENCE
         return (self._clock.now() + timedelta(seconds=seconds)).isoformat(timespec="seconds").replace("+00:00", "Z")
 
     def _arm(self, lane: Lane) -> None:
@@ -240,72 +219,6 @@ class Transaction:
             if self._job.quiesce is Quiesce.REQUIRED:
                 raise
 
-    def _put_out(self, lane: Lane) -> None:
-        """A guest that may be frozen keeps its fuse: it may be the last who can thaw it."""
-        if fuse_may_burn(lane.recorder.steps) and not freeze_may_hold(lane.recorder.steps):
-            put_out(lane.agent, self._run.id, lane.recorder, self._clock)
-
-    def _settle(self, lane: Lane) -> None:
-        assert lane.plan is not None
-        self._put_out(lane)
-        if lane.hooks is not None and not freeze_may_hold(lane.recorder.steps):
-            with suppress(CallError):  # What went wrong is written down, or was never told: then it does not count.
-                hooks.look_after(lane.agent, lane.hooks, lane.recorder, Deadline.after(self._clock, _PREFLIGHT))
-        if lane.copying is not None and cut_was_made(lane.recorder.steps):
-            self._copy(lane, lane.copying, lane.plan)
-        if not cut_is_settled(lane.recorder.steps):
-            self._after_thaw(lane, self._record)
-            deadline = Deadline.after(self._clock, _VERIFY)
-            record = partial(self._after_thaw, lane, self._record)
-            settle_cut(lane.driver, lane.plan, lane.recorder, deadline, record)
-        verdict = judge(self._job.quiesce, lane.recorder.steps)
-        if self._stop.requested and verdict.state is State.FAILED:
-            verdict = replace(verdict, state=State.CANCELLED)
-        target = settled(lane.target, verdict, self._run.snapshot_name, lane.recorder.steps)
-        self._after_thaw(lane, self._move, target)
-
-    def _copy(self, lane: Lane, driver: CopyingDriver, plan: Plan) -> None:
-        """What the cut only began is copied while the guest runs, unless the guest may not run: that is told first."""
-        lane.agent.reset()  # Its socket serves one client, and others may want to ask the guest meanwhile.
-        for action in (Action.COPY, Action.PUBLISH):
-            lane.recorder.intend(action)
-        self._after_thaw(lane, self._record)
-        if freeze_may_hold(lane.recorder.steps):
-            for action in (Action.COPY, Action.PUBLISH):
-                lane.recorder.conclude(action, Outcome.FAILED, "not begun: the guest may still be frozen")
-        else:
-            copy_and_publish(driver, plan, lane.recorder, self._clock, self._job.copy_limit, self._stop)
-            self._look_into(lane)
-
-    def _look_into(self, lane: Lane) -> None:
-        """A backup that was published stays, whatever is found out about it."""
-        published, verify = outcome_of(lane.recorder.steps, Action.PUBLISH), self._job.verify
-        if verify is None or published is None or published.outcome is not Outcome.DONE:
-            return
-        lane.recorder.intend(Action.EXAMINE, verify=verify)
-        self._after_thaw(lane, self._record)
-        with suppress(QuiesceError), lane.recorder.act(Action.EXAMINE, verify=verify) as figures:
-            figures |= self._examine(lane.machine, self._run.id, verify)
-
-    def _close_untouched(self, error: QuiesceError) -> None:
-        """Close every target: its guest was never frozen, because `error` came before the window."""
-        state = State.REFUSED if isinstance(error, Refused) else State.FAILED
-        if self._stop.requested:
-            state = State.CANCELLED
-        for lane in self._lanes:
-            if lane.lease is not None:
-                lane.lease.release()
-        for lane in self._lanes:
-            for action in dangling(lane.recorder.steps):
-                lane.recorder.conclude(action, Outcome.FAILED, "not begun", **_NOT_BEGUN.get(action, {}))
-            self._put_out(lane)
-            if lane.plan is not None:
-                deadline = Deadline.after(self._clock, _VERIFY)
-                discard(lane.driver, lane.plan, lane.recorder, deadline, partial(self._record, lane))
-            why = str(lane.error or (f"given up with its group: {error}" if self._job.group else error))
-            why = with_what_was_left(why, lane.recorder.steps)
-            self._move(lane, replace(lane.target, state=state, error=why))
-
     def _each(self, work: Callable[[Lane], None]) -> None:
         """Do `work` for all machines at once, and raise the gravest error."""
         tasks = [lane.start(self._clock, work.__name__, self._attempt, work) for lane in self._lanes]
@@ -321,35 +234,3 @@ class Transaction:
             lane.error = error
         except Exception as defect:  # noqa: BLE001 - a defect on one machine must not leave the others unsettled
             lane.error = OutcomeUnknown(f"a defect in {work.__name__}: {type(defect).__name__}: {defect}")
-
-    def _record(self, lane: Lane) -> None:
-        with self._writing(lane) as steps:
-            self._journal.record(self._run, steps)
-
-    def _move(self, lane: Lane, target: Target) -> None:
-        with self._writing(lane) as steps:
-            if lane.target.state is not target.state:
-                self._journal.move(self._run, target, steps)
-        lane.target = target
-
-    @contextmanager
-    def _writing(self, lane: Lane) -> Iterator[tuple[Step, ...]]:
-        """The steps that the journal does not have yet, which the body of the `with` writes.
-
-        A write that failed may have landed all the same, when only its answer was lost. So what the journal has is
-        looked up first: nothing is written twice, and a move that has landed is not taken for another process's.
-        """
-        if lane.in_doubt:
-            run = self._journal.run(self._run.id)
-            lane.target = run.target(lane.machine)
-            lane.recorder.found(len(run.steps_of(lane.machine)))
-        lane.in_doubt = True
-        steps = lane.recorder.unjournaled()
-        yield steps
-        lane.recorder.journaled(steps)
-        lane.in_doubt = False
-
-    def _after_thaw(self, lane: Lane, write: Callable[..., None], *arguments: Target) -> None:
-        """Write to the journal, and wait for it if it is away. If it stays away, say how the guest is."""
-        with saying_how_the_guest_is(lane.machine, lambda: lane.recorder.steps):
-            after_thaw(Deadline.after(self._clock, _JOURNAL))(write, lane, *arguments)

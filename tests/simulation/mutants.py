@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 from orchestrator import copying, guard_main, policy, recovery, service, settling, thawing, transaction, window
 from orchestrator.clock import Clock, Deadline
+from orchestrator.closing import Closing
 from orchestrator.errors import CallError, Superseded
 from orchestrator.model import Action, Outcome, Run, State, Step, Target
 from orchestrator.ports import Agent, CopyingDriver, Driver, Lease, Plan
@@ -66,20 +67,20 @@ def thaw_not_watched() -> Iterator[None]:
 @contextmanager
 def intent_after_act() -> Iterator[None]:
     """The journal learns of the freeze when it is over."""
-    settle = Transaction._settle
+    settle = Closing.settle
 
     def only_remember(self: Transaction) -> None:
         for lane in self._lanes:
             for action in (Action.FREEZE, Action.CUT, Action.THAW) if lane.freezes else (Action.CUT,):
                 lane.recorder.intend(action)
 
-    def journal_and_settle(self: Transaction, lane: Lane) -> None:
-        self._move(lane, replace(lane.target, state=State.RUNNING))
+    def journal_and_settle(self: Closing, lane: Lane) -> None:
+        self._writing.move(lane, replace(lane.target, state=State.RUNNING))
         settle(self, lane)
 
     with (
         patch.object(Transaction, "_commit_intents", only_remember),
-        patch.object(Transaction, "_settle", journal_and_settle),
+        patch.object(Closing, "settle", journal_and_settle),
     ):
         yield
 
@@ -144,7 +145,7 @@ def journal_written_in_the_window() -> Iterator[None]:
     def at_once(self: Transaction) -> None:
         real(self)
         for lane in self._lanes:
-            lane.recorder._observer = lambda step, lane=lane: self._record(lane)
+            lane.recorder._observer = lambda step, lane=lane: self._writing.record(lane)
 
     with patch.object(Transaction, "_commit_intents", at_once):
         yield
