@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from orchestrator import host_hooks
+from orchestrator import belief, host_hooks
 from orchestrator.checkup import look
 from orchestrator.clock import Clock, Deadline, Stop, Task
 from orchestrator.errors import (
@@ -112,6 +112,8 @@ class Service:
         targets = tuple(Target(self._machine(name)) for name in names)
         trigger = Trigger.MANUAL if scheduled_for is None else Trigger.SCHEDULE
         with self._recovering(targets):
+            for target in targets:
+                self._let_know(target.machine, observer)
             run = new_run(self._clock, self._owner, spec, trigger, targets)
             return self._run(replace(run, scheduled_for=scheduled_for), spec, observer, stop or Stop())
 
@@ -243,11 +245,24 @@ class Service:
             if self._held(run, spec):
                 return self._thaw_held(run, spec, reason if force else None, observer)
         with closing(self._connections.agent(spec)) as agent:
-            if not force:
+            left = None if force else self._left_by(spec, agent)
+            if not force and left is None:
                 check_thawed(agent, Deadline.after(self._clock, _CHECK))
-            run = new_run(self._clock, self._owner, None, Trigger.THAW, (Target(spec),))
-            with in_hand.taking(run.id):
-                return self._thaw_by_hand(self._journal.open_run(run), agent, reason, observer)
+            return self._thaw_by_hand(spec, agent, reason or left, observer)
+
+    def _let_know(self, machine: Machine, observer: Observer | None) -> None:
+        """Thaw an agent that would refuse a run because it was passed by; what cannot be settled, the run finds out."""
+        with closing(self._connections.agent(machine)) as agent, suppress(CallError):
+            if agent.other is not None and (left := self._left_by(machine, agent)) is not None:
+                self._thaw_by_hand(machine, agent, left, observer)
+
+    def _left_by(self, machine: Machine, agent: Agent) -> str | None:
+        """Why an agent that says `frozen` needs a thaw by which nothing is let go; None when it may hold a freeze."""
+        deadline = Deadline.after(self._clock, _CHECK)
+        run = belief.left_by(self._journal, machine, self._owner.host, agent, deadline)
+        if run is None:
+            return None
+        return f"the agent still believed in the freeze of run {run.id}, which was thawed by the second way"
 
     def _thaw_held(self, run: Run, machine: Machine, word: str | None, observer: Observer | None) -> Run:
         """Settle the open run that holds a machine, once nobody else has it in hand."""
@@ -269,7 +284,12 @@ class Service:
             recovery.settle(run, word)
         return self._journal.run(run.id)
 
-    def _thaw_by_hand(self, run: Run, agent: Agent, reason: str | None, observer: Observer | None) -> Run:
+    def _thaw_by_hand(self, machine: Machine, agent: Agent, reason: str | None, observer: Observer | None) -> Run:
+        run = new_run(self._clock, self._owner, None, Trigger.THAW, (Target(machine),))
+        with in_hand.taking(run.id):
+            return self._thaw_now(self._journal.open_run(run), agent, reason, observer)
+
+    def _thaw_now(self, run: Run, agent: Agent, reason: str | None, observer: Observer | None) -> Run:
         [target] = run.targets
         if target.state is State.REFUSED:
             return run

@@ -60,6 +60,13 @@ def test_an_agent_that_died_in_the_window_is_passed_by(
     assert outcomes(ended.run)[-2:] == [("thaw", "done"), ("confirm", "done")]
     assert ended.run["steps"][-2]["figures"] == {"way": "libvirt", "thawed": 2}
 
+    both_ways.restart_agent()  # Each comes back with the belief that it had.
+    product.job("vm", cut=["/bin/true"])
+    ended = product.run()
+    assert (ended.code, ended.run["state"]) == (0, "done"), "the agent was not told that its guest is thawed"
+    told = product("show", product.history()[1]["id"], "--json").run
+    assert (told["trigger"], told["steps"][1]["figures"]) == ("thaw", {"way": "socket", "thawed": 0})
+
 
 def test_the_guard_passes_by_a_socket_that_another_client_holds(
     window: Running, both_ways: LibvirtGuest, product: Product

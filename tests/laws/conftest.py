@@ -13,7 +13,7 @@ from orchestrator.agent.guest import GuestAgent
 from orchestrator.agent.unix import unix_channel
 from orchestrator.clock import SystemClock
 from orchestrator.journal import SqlJournal
-from orchestrator.model import Consistency, Job, Machine, Owner, Run, State
+from orchestrator.model import Consistency, Job, Machine, Owner, Run, State, Way
 from orchestrator.operating.seams import Channels, PowerSwitch
 from orchestrator.policy import exit_code
 from orchestrator.ports import Driver, Examine, Hypervisor, Journal
@@ -79,9 +79,11 @@ class World:
 
     def agent(self, machine: Machine) -> GuestAgent:
         assert machine.agent is not None
-        second = self.second.get(machine.name)
-        other = None if second is None else GuestAgent(unix_channel(str(second.path)))
-        return GuestAgent(unix_channel(machine.agent), other)
+        if (second := self.second.get(machine.name)) is None:
+            return GuestAgent(unix_channel(machine.agent))
+        channel = unix_channel(str(second.path))
+        channel.way = Way.LIBVIRT  # as a machine with two ways has it
+        return GuestAgent(unix_channel(machine.agent), GuestAgent(channel))
 
     def hypervisor(self, machine: Machine) -> Hypervisor | None:
         return self.hypervisors.get(machine.name)
