@@ -18,7 +18,7 @@ from orchestrator.answers import Report
 from orchestrator.backups import Backups
 from orchestrator.cli import make_app
 from orchestrator.cli.streams import Stream
-from orchestrator.clock import Bell, Stop, SystemClock
+from orchestrator.clock import Bell, Deadline, Stop, SystemClock
 from orchestrator.examining import Examiner
 from orchestrator.model import Coming, Job, Machine
 from orchestrator.operating import Entries, Operating
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 #: New objects after which a service looks for garbage among them.
 _GARBAGE = 10_000
+#: Seconds for which the end of the service lets runs go on that were asked for.
+_PATIENCE = 60.0
 #: Cuts that a report names.
 _MOST_UNQUIESCED = 1000
 
@@ -138,6 +140,7 @@ class Wiring:
 
     def serve(self, path: Path, stop: Stop, hangup: Bell) -> None:
         from orchestrator import logs
+        from orchestrator.demand import Demand
         from orchestrator.metrics import Events, History, QueueLength, render
         from orchestrator.scheduler import Scheduler
         from orchestrator.scheduler.single import only_one
@@ -167,11 +170,22 @@ class Wiring:
 
             history = History(service, journal, journal.statistics(), partial(coming, 1), clock)
             metrics = partial(render, [events, history, QueueLength(scheduler.queued)])
-            parts = Parts(service, journal.ledger(), schedules, coming, metrics, journal.tokens(), journal.audit())
+            demand = Demand(service, journal.requests(), clock, stop)
+            parts = Parts(
+                service=service,
+                demand=demand,
+                ledger=journal.ledger(),
+                schedules=schedules,
+                coming=coming,
+                metrics=metrics,
+                tokens=journal.tokens(),
+                audit=journal.audit(),
+            )
             with serving(make_site(parts, clock), sockets):
                 gc.freeze()  # What is loaded by now stays; from now on garbage is looked for,
                 gc.set_threshold(_GARBAGE)  # as a service runs for months.
                 scheduler.serve(stop, hangup, load, daily)
+                demand.close(Deadline.after(clock, _PATIENCE))
 
     def tokens(self, path: Path) -> Tokens:
         return self._journal(self.settings(path)).tokens()

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any
 
 from orchestrator.clock import Clock
@@ -19,9 +20,12 @@ from orchestrator.ports import Observer
 def new_run(clock: Clock, owner: Owner, job: Job | None, trigger: Trigger, targets: tuple[Target, ...]) -> Run:
     """A run that begins now."""
     now = clock.now()
-    # It sorts by time, is safe in file names, and is short enough to be typed. `secrets` would load OpenSSL.
-    identity = f"{now:%Y%m%d-%H%M%S}-{os.urandom(3).hex()}"
-    return Run(id=identity, job=job, trigger=trigger, owner=owner, started_at=now, targets=targets)
+    return Run(id=new_id(now), job=job, trigger=trigger, owner=owner, started_at=now, targets=targets)
+
+
+def new_id(now: datetime) -> str:
+    """An id for a run: it sorts by time, is safe in file names, and is short enough to be typed."""
+    return f"{now:%Y%m%d-%H%M%S}-{os.urandom(3).hex()}"  # `secrets` would load OpenSSL
 
 
 class Recorder:

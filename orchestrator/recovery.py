@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
-from orchestrator.clock import Clock, Deadline, Task
+from orchestrator.clock import Clock, Deadline, Stop, Task
 from orchestrator.errors import CallError, ConfigError, JournalError, Superseded
 from orchestrator.fuse import put_out
 from orchestrator.model import Action, Outcome, Owner, Quiesce, Run, State, Step, Target
@@ -46,22 +46,30 @@ class InHand:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._runs: set[str] = set()
+        self._runs: dict[str, Stop | None] = {}
 
     def __contains__(self, run_id: str) -> bool:
         return run_id in self._runs
 
     @contextmanager
-    def taking(self, run_id: str) -> Iterator[None]:
-        """Within the `with`, the run is in hand. Raises Superseded when it is already."""
+    def taking(self, run_id: str, stop: Stop | None = None) -> Iterator[None]:
+        """Within the `with`, the run is in hand, and `stop` ends it. Raises Superseded when it is already."""
         with self._lock:
             if run_id in self._runs:
                 raise Superseded(f"run {run_id} is worked on already")
-            self._runs.add(run_id)
+            self._runs[run_id] = stop
         try:
             yield
         finally:
-            self._runs.remove(run_id)
+            del self._runs[run_id]
+
+    def end(self, run_id: str) -> bool:
+        """Ask a run to end; say whether it is in hand and can be ended."""
+        stop = self._runs.get(run_id)
+        if stop is None:
+            return False
+        stop.request()
+        return True
 
 
 #: Of the whole process, like the owner of a run.

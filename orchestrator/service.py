@@ -15,6 +15,7 @@ from orchestrator.errors import (
     JournalError,
     MachineBusy,
     NotFound,
+    Refused,
     StuckUnjournaled,
     Superseded,
 )
@@ -94,6 +95,8 @@ class Service:
         machine: str | None = None,
         scheduled_for: datetime | None = None,
         leaving_out: Collection[str] = (),
+        run_id: str | None = None,
+        opened: Callable[[Run], None] = lambda run: None,
         observer: Observer | None = None,
         stop: Stop | None = None,
     ) -> Run:
@@ -101,7 +104,8 @@ class Service:
 
         Open runs that nobody has in hand are recovered: those of its machines first, all others beside it. Every
         machine has its own window; with `group`, all share one. `scheduled_for` is the time of its schedule that it
-        is for, if the clock began it; machines in `leaving_out` are not touched. Raises NotFound, ConfigError, or
+        is for, if the clock began it; machines in `leaving_out` are not touched. `run_id` is one of `recorder.new_id`
+        that was chosen beforehand; `opened` is called when the journal has the run. Raises NotFound, ConfigError, or
         JournalError: AlreadyRun when that time has its run; after others the guests are thawed as far as they can be,
         and recovery settles the run when the journal is back.
         """
@@ -111,11 +115,25 @@ class Service:
         names = [name for name in (spec.machines if machine is None else (machine,)) if name not in leaving_out]
         targets = tuple(Target(self._machine(name)) for name in names)
         trigger = Trigger.MANUAL if scheduled_for is None else Trigger.SCHEDULE
-        with self._recovering(targets):
+        own = Stop()
+        with (stop or Stop()).calling(own.request), self._recovering(targets):
             for target in targets:
                 self._let_know(target.machine, observer)
             run = new_run(self._clock, self._owner, spec, trigger, targets)
-            return self._run(replace(run, scheduled_for=scheduled_for), spec, observer, stop or Stop())
+            run = replace(run, id=run_id or run.id, scheduled_for=scheduled_for)
+            return self._run(run, spec, opened, observer, own)
+
+    def cancel(self, run_id: str) -> Run:
+        """Ask a run to end, and return it as it is then: its guests are thawed, and a copy is ended.
+
+        Raises NotFound, Refused for a run that has ended or that another process has in hand, and JournalError.
+        """
+        run = self._journal.run(run_id)
+        if run.state not in OPEN:
+            raise Refused(f"run {run.id} has ended: it is {run.state}")
+        if not in_hand.end(run.id):
+            raise Refused(f"run {run.id} is not in the hands of this process but of {run.owner}: end it there")
+        return run
 
     @contextmanager
     def _recovering(self, targets: Sequence[Target]) -> Iterator[None]:
@@ -128,11 +146,13 @@ class Service:
             for _, task in begun:  # What went wrong with another machine is there for whoever comes next.
                 task.join()
 
-    def _run(self, run: Run, spec: Job, observer: Observer | None, stop: Stop) -> Run:
+    def _run(self, run: Run, spec: Job, opened: Callable[[Run], None], observer: Observer | None, stop: Stop) -> Run:
         with ExitStack() as stack:
             # A driver that does not fit the machine is the user's mistake, so it is found before the run exists.
             lanes = [self._lane(run, spec, target, observer, stack) for target in run.targets]
-            with in_hand.taking(run.id):
+            with in_hand.taking(run.id, stop):
+                run = self._journal.open_run(run)
+                opened(run)
                 run, lanes = self._carry_out(run, spec, lanes, observer, stop)
             if not spec.after:  # Nobody waits for it: if the run is stuck, it is thawed meanwhile.
                 return run
@@ -144,7 +164,6 @@ class Service:
         self, run: Run, spec: Job, lanes: list[Lane], observer: Observer | None, stop: Stop
     ) -> tuple[Run, list[Lane]]:
         """The run as it ended, and those of its lanes that were not turned away."""
-        run = self._journal.open_run(run)
         lanes = [lane for lane in lanes if run.target(lane.machine).state in OPEN]
         try:
             self._pruning(observer, stop).give_way([lane.machine for lane in lanes])

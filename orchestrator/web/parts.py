@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from orchestrator.demand import Demand
 from orchestrator.model import Coming
 from orchestrator.ports import Audit, Ledger, Schedules, Tokens
 from orchestrator.service import Service
@@ -16,6 +17,7 @@ class Parts:
     """The rest of the product, as the routes need it."""
 
     service: Service
+    demand: Demand
     ledger: Ledger
     schedules: Schedules
     #: When each job that has a schedule is due, so many times. Raises JournalError.

@@ -16,5 +16,7 @@ ROLES: Mapping[tuple[str, str], Role | None] = {
     ("GET", "/metrics"): Role.VIEWER,
     ("GET", "/api/v1/openapi.json"): Role.VIEWER,
     ("GET", "/api/v1/runs"): Role.VIEWER,
+    ("POST", "/api/v1/runs"): Role.OPERATOR,
     ("GET", "/api/v1/runs/{run}"): Role.VIEWER,
+    ("POST", "/api/v1/runs/{run}/cancel"): Role.OPERATOR,
 }

@@ -1,15 +1,17 @@
 """The runs: what happened, and what happens now."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from orchestrator import documents
 from orchestrator.answers import Filter, Mark
 from orchestrator.documents import Document
 from orchestrator.errors import ConfigError
 from orchestrator.model import Consistency, State
+from orchestrator.web.callers import Asker
 from orchestrator.web.parts import Here
 
 router = APIRouter(prefix="/api/v1/runs", tags=["runs"])
@@ -47,6 +49,40 @@ def history(
     found = here.ledger.page(which, before, limit)
     following = str(Mark.of(found[-1])) if len(found) == limit else None
     return {"runs": [documents.summary(run) for run in found], "next": following}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A run that is to begin: of a job, on all its machines or on one of them."""
+
+    job: str
+    machine: str | None = None
+
+
+@router.post("", status_code=202)
+def start(
+    request: Request,
+    answer: Response,
+    here: Here,
+    asker: Asker,
+    wanted: Wanted,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
+) -> dict[str, str]:
+    """Begin a run, and say under which id it is found. It goes on by itself.
+
+    With an `Idempotency-Key` it is begun once for ever: the same request under the same key is told the same id.
+    """
+    request.state.subject = f"{wanted.job} {wanted.machine or ''}".strip()
+    key = None if idempotency_key is None else f"{asker.who}: {idempotency_key}"
+    run = here.demand.start(wanted.job, wanted.machine, key)
+    answer.headers["Location"] = f"{router.prefix}/{run}"
+    return {"id": run}
+
+
+@router.post("/{run}/cancel", status_code=202)
+def cancel(here: Here, run: str) -> Document:
+    """Ask a run of this service to end: its guests are thawed, a copy is ended. The run as it is now, without steps."""
+    return documents.summary(here.service.cancel(run))
 
 
 @router.get("/{run}")

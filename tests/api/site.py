@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 
-from orchestrator.clock import SystemClock
+from orchestrator.clock import Deadline, Stop, SystemClock
+from orchestrator.demand import Demand
 from orchestrator.journal import SqlJournal
 from orchestrator.model import Role, TcpListener, Token, UnixListener
 from orchestrator.service import Service
@@ -31,6 +32,8 @@ class Site:
     local: httpx.Client
     #: By the port, as nobody.
     remote: httpx.Client
+    #: Requested when the service is to end.
+    ending: Stop
 
     def token(self, role: Role, name: str = "", lasts: float = 3600.0) -> str:
         """A new token of that role, which holds for so many seconds."""
@@ -44,10 +47,11 @@ class Site:
         return {"Authorization": f"Bearer {self.token(role)}"}
 
 
-def make_parts(service: Service, journal: SqlJournal) -> Parts:
+def make_parts(service: Service, journal: SqlJournal, demand: Demand) -> Parts:
     """What the routes are served from, over a service and its journal."""
     return Parts(
         service=service,
+        demand=demand,
         ledger=journal.ledger(),
         schedules=journal.schedules(),
         coming=lambda count: [],
@@ -63,7 +67,9 @@ def served(world: World, folder: Path, **changes: Any) -> Iterator[Site]:
     journal = world.journal
     assert isinstance(journal, SqlJournal)
     service = world.service(**changes)
-    gate = make_site(make_parts(service, journal), SystemClock())
+    ending = Stop()
+    demand = Demand(service, journal.requests(), SystemClock(), ending)
+    gate = make_site(make_parts(service, journal, demand), SystemClock())
     path = str(folder / "api.sock")
     with ExitStack() as stack:
         sockets = stack.enter_context(listening([UnixListener(path), TcpListener("127.0.0.1", 0)]))
@@ -71,4 +77,5 @@ def served(world: World, folder: Path, **changes: Any) -> Iterator[Site]:
         stack.enter_context(serving(gate, sockets))
         local = stack.enter_context(httpx.Client(transport=httpx.HTTPTransport(uds=path), base_url="http://localhost"))
         remote = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}"))
-        yield Site(world, service, journal, gate, local, remote)
+        yield Site(world, service, journal, gate, local, remote, ending)
+        demand.close(Deadline.after(SystemClock(), 0))
