@@ -38,7 +38,11 @@ def ended(site: Site, answer: httpx.Response) -> Any:
 def hold(site: Site) -> threading.Event:
     """Let the next cut of `vm` wait until the event that is returned is set, or it is not waited for any more."""
     gate = threading.Event()
-    site.world.storages["vm"].before["cut"].append(lambda: gate.wait(10) and None)
+
+    def wait() -> None:
+        gate.wait(10)
+
+    site.world.storages["vm"].before["cut"].append(wait)
     return gate
 
 
