@@ -110,17 +110,16 @@ class Wiring:
 
     def operating(self, path: Path) -> Operating:
         from orchestrator.connections import RealConnections
-        from orchestrator.journal import SqlJournal
 
         settings, clock = self.settings(path), SystemClock()
+        journal = self._journal(settings)
         entries = Entries(
             machines=settings.machines,
-            journal=SqlJournal.open(settings.journal_url, clock),
+            journal=journal,
             clock=clock,
             owner=owner.current(),
-            is_gone=owner.is_gone,
             operator=owner.operator(),
-            recover=lambda: self.service(path).recover(),
+            recovery=self._service(settings, journal, Slots(clock)).recovery(),
         )
         return Operating(entries, RealConnections(clock))
 

@@ -14,7 +14,7 @@ from functools import partial
 from orchestrator.clock import Clock, Deadline, Stop, Task
 from orchestrator.errors import CallError, ConfigError, JournalError, Superseded
 from orchestrator.fuse import put_out
-from orchestrator.model import Action, Outcome, Owner, Quiesce, Run, State, Step, Target
+from orchestrator.model import Action, Machine, Outcome, Owner, Quiesce, Run, State, Step, Target
 from orchestrator.policy import (
     NOT_PROVEN,
     dangling,
@@ -30,7 +30,7 @@ from orchestrator.policy import (
 from orchestrator.ports import Connections, Guard, Journal, Observer
 from orchestrator.recorder import Recorder
 from orchestrator.settling import cut_is_settled, discard, results, saying_how_the_guest_is, settle_cut, settled
-from orchestrator.states import OPEN
+from orchestrator.states import OPEN, held_by
 from orchestrator.thawing import longest, thaw_until_confirmed
 
 #: Seconds for the driver to tell what became of a cut.
@@ -120,6 +120,18 @@ class Recovery:
         abandoned = [run for run in self._journal.open_runs() if self.is_abandoned(run)]
         settle = self._settle_unless_settled
         return [(run, Task(self._clock, f"recover {run.id}", partial(settle, run))) for run in abandoned]
+
+    @contextmanager
+    def recovering(self, machines: Sequence[Machine]) -> Iterator[None]:
+        """Recover what nobody has in hand: runs that hold one of these before the `with`, all others until it ends."""
+        begun = self.start()
+        try:
+            host = self._owner.host
+            results([task for run, task in begun if any(held_by(run, machine, host) for machine in machines)])
+            yield
+        finally:
+            for _, task in begun:  # What went wrong with another machine is there for whoever comes next.
+                task.join()
 
     def settle(self, run: Run, word: str | None = None) -> Run:
         """Settle one open run, whoever owns it, and return it as it is now.

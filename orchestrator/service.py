@@ -1,7 +1,7 @@
 """What users do: start a run, recover, thaw by hand, look. Every door of the product enters here."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -115,8 +115,8 @@ class Service:
         names = [name for name in (spec.machines if machine is None else (machine,)) if name not in leaving_out]
         targets = tuple(Target(self._machine(name)) for name in names)
         trigger = Trigger.MANUAL if scheduled_for is None else Trigger.SCHEDULE
-        own = Stop()
-        with (stop or Stop()).calling(own.request), self._recovering(targets):
+        own, machines = Stop(), [target.machine for target in targets]
+        with (stop or Stop()).calling(own.request), self.recovery().recovering(machines):
             for target in targets:
                 self._let_know(target.machine, observer)
             run = new_run(self._clock, self._owner, spec, trigger, targets)
@@ -134,17 +134,6 @@ class Service:
         if not in_hand.end(run.id):
             raise Refused(f"run {run.id} is not in the hands of this process but of {run.owner}: end it there")
         return run
-
-    @contextmanager
-    def _recovering(self, targets: Sequence[Target]) -> Iterator[None]:
-        """Recover what nobody has in hand: the runs that hold a target before the `with`, all others until it ends."""
-        begun = self._recovery(None).start()
-        try:
-            results([task for run, task in begun if any(self._held(run, target.machine) for target in targets)])
-            yield
-        finally:
-            for _, task in begun:  # What went wrong with another machine is there for whoever comes next.
-                task.join()
 
     def _run(self, run: Run, spec: Job, opened: Callable[[Run], None], observer: Observer | None, stop: Stop) -> Run:
         with ExitStack() as stack:
@@ -233,16 +222,22 @@ class Service:
         except (CallError, ConfigError) as error:
             return Located(snapshot, error=str(error))
 
+    def recovery(self, observer: Observer | None = None) -> Recovery:
+        """What settles the runs that nobody has in hand."""
+        return Recovery(
+            self._journal, self._connections, self._guard, self._clock, self._owner, self._is_gone, observer
+        )
+
     def recover(self, observer: Observer | None = None) -> tuple[Run, ...]:
         """Settle the open runs of dead processes and try stuck guests again; see `Recovery.recover`."""
-        return self._recovery(observer).recover()
+        return self.recovery(observer).recover()
 
     def sweep(self, observer: Observer | None = None) -> tuple[tuple[Run, ...], tuple[Sighting, ...]]:
         """`recover`, and then a look at every configured machine; see `Sweep.look`. Raises JournalError.
 
         What no run of the journal froze is told, and left as it is.
         """
-        recovery = self._recovery(observer)
+        recovery = self.recovery(observer)
         runs = recovery.recover()
         sweep = Sweep(self._journal, self._connections, recovery, self._clock, self._owner.host)
         return runs, sweep.look(list(self.machines.values()))
@@ -285,7 +280,7 @@ class Service:
 
     def _thaw_held(self, run: Run, machine: Machine, word: str | None, observer: Observer | None) -> Run:
         """Settle the open run that holds a machine, once nobody else has it in hand."""
-        recovery, patience = self._recovery(observer), Deadline.after(self._clock, _TURN)
+        recovery, patience = self.recovery(observer), Deadline.after(self._clock, _TURN)
         while not recovery.is_abandoned(run) and not (word is not None and recovery.is_overdue(run)):
             target = self._held(run, machine)
             if target is None:
@@ -378,11 +373,6 @@ class Service:
 
     def _held(self, run: Run, machine: Machine) -> Target | None:
         return held_by(run, machine, self._owner.host)
-
-    def _recovery(self, observer: Observer | None) -> Recovery:
-        return Recovery(
-            self._journal, self._connections, self._guard, self._clock, self._owner, self._is_gone, observer
-        )
 
     def _pruning(self, observer: Observer | None, stop: Stop | None) -> Pruning:
         return Pruning(self._journal, self._connections, self._clock, self.machines, observer, stop or Stop())

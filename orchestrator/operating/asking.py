@@ -42,7 +42,8 @@ class Asking:
         return self._change(
             machine,
             {"question": Question.TRIM},
-            lambda agent: agent.ask(Question.TRIM, Deadline.after(self._clock, _TRIM)),
+            _TRIM,
+            lambda agent, deadline: agent.ask(Question.TRIM, deadline),
         )
 
     def raw(self, machine: str, request: str) -> tuple[Run, Answer | None]:
@@ -54,7 +55,8 @@ class Asking:
         return self._change(
             machine,
             {"command": command, "arguments": arguments},
-            lambda agent: agent.command(command, arguments, Deadline.after(self._clock, _ANSWER)),
+            _ANSWER,
+            lambda agent, deadline: agent.command(command, arguments, deadline),
         )
 
     def execute(
@@ -78,7 +80,8 @@ class Asking:
                 figures["exit_code"] = ended[0].exit_code
 
             what = {"program": words[0], "arguments": list(words[1:])}
-            return self._entries.act(spec, Action.ASK, what, agent, work), ended[0] if ended else None
+            longest = limit + _ANSWER + _KILL
+            return self._entries.act(spec, Action.ASK, what, agent, work, longest), ended[0] if ended else None
 
     def _run_program(self, agent: OperatorAgent, words: Sequence[str], limit: float, stop: Stop) -> ExecResult:
         deadline = Deadline.after(self._clock, limit)
@@ -98,10 +101,16 @@ class Asking:
                 return "was killed"
         return f"may go on in the guest, as process {process}"
 
-    def _change(self, machine: str, what: Figures, ask: Callable[[OperatorAgent], Any]) -> tuple[Run, Answer | None]:
+    def _change(
+        self, machine: str, what: Figures, limit: float, ask: Callable[[OperatorAgent, Deadline], Any]
+    ) -> tuple[Run, Answer | None]:
         spec = self._entries.machine(machine)
         values: list[Any] = []
         with closing(self._connections.agent(spec)) as agent:
-            run = self._entries.act(spec, Action.ASK, what, agent, lambda _: values.append(ask(agent)))
+
+            def work(_: Figures) -> None:
+                values.append(ask(agent, Deadline.after(self._clock, limit)))
+
+            run = self._entries.act(spec, Action.ASK, what, agent, work, limit)
         name = str(what.get("question") or what["command"])
         return run, Answer(machine, name, run.id, values[0]) if values else None

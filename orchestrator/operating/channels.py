@@ -95,7 +95,9 @@ class Channelling:
                 figures |= change(channels, scopes or there, deadline)
 
             what = {"act": act, "name": name, "path": path}
-            return self._entries.act(spec, Action.CHANNEL, what, agent, work, needs_agent=False, observer=observer)
+            return self._entries.act(
+                spec, Action.CHANNEL, what, agent, work, _CHANGE, needs_agent=False, observer=observer
+            )
 
     def _channels(self, machine: Machine) -> Channels:
         channels = self._connections.channels(machine)

@@ -6,17 +6,20 @@ when it was answered.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from orchestrator.clock import Clock, Deadline
-from orchestrator.errors import CallError, FrozenByOther, MachineBusy, NotFound, QuiesceError, Refused
+from orchestrator.errors import CallError, FrozenByOther, MachineBusy, NotFound, QuiesceError, Refused, Superseded
 from orchestrator.model import Action, FreezeStatus, Machine, Owner, Run, State, Step, Target, Trigger
 from orchestrator.policy import freeze_may_hold, outcome_of
 from orchestrator.ports import Agent, Journal, Observer
 from orchestrator.recorder import Recorder, new_run
-from orchestrator.recovery import in_hand
+from orchestrator.recovery import Recovery, in_hand
 from orchestrator.retrying import after_thaw
+from orchestrator.states import held_by
 
 T = TypeVar("T")
 
@@ -24,6 +27,8 @@ T = TypeVar("T")
 _STATUS = 5.0
 #: Seconds for the journal to come back when something was done.
 _JOURNAL = 30.0
+#: Seconds that an act may take beside its work. Then whoever cannot tell whether its process lives takes it for gone.
+_REST = 60.0
 
 Figures = dict[str, Any]
 
@@ -38,14 +43,13 @@ class Entries:
         journal: Journal,
         clock: Clock,
         owner: Owner,
-        is_gone: Callable[[Owner], bool],
         operator: str,
-        recover: Callable[[], object],
+        recovery: Recovery,
     ) -> None:
-        """`operator` is who asks, for the history; `recover` settles the runs of dead processes."""
+        """`operator` is who asks, for the history."""
         self._machines, self._journal = machines, journal
         self.clock = clock
-        self._owner, self._is_gone, self._operator, self._recover = owner, is_gone, operator, recover
+        self._owner, self._operator, self._recovery = owner, operator, recovery
 
     def machine(self, name: str) -> Machine:
         """The machine of that name. Raises NotFound."""
@@ -59,7 +63,7 @@ class Entries:
         Raises what `question` does, and JournalError.
         """
         recorder = Recorder(machine.name, self.clock)
-        run = self._new_run(machine)
+        run = self._new_run(machine, self._owner)
         try:
             with recorder.act(Action.ASK, by=self._operator, **what):
                 answer = question()
@@ -76,36 +80,50 @@ class Entries:
         what: Figures,
         agent: Agent | None,
         work: Callable[[Figures], None],
+        limit: float,
         *,
         needs_agent: bool = True,
         observer: Observer | None = None,
     ) -> Run:
         """Do what changes something, and return the run as it ended.
 
-        `work` adds what it learns to the figures of its step, and raises CallError, or Refused. It is not begun when
-        another run is open on the machine, or `agent` says that the guest is frozen: then the run is `refused`. Nor
-        when the agent does not answer, unless the act needs none.
+        `work` takes at most `limit` seconds, adds what it learns to the figures of its step, and raises CallError, or
+        Refused. It is not begun when another run is open on the machine, or `agent` says that the guest is frozen:
+        then the run is `refused`. Nor when the agent does not answer, unless the act needs none.
         """
-        self._recover()
-        run = self._journal.open_run(self._new_run(machine))
-        if run.state is State.REFUSED:
-            return run
-        recorder = Recorder(machine.name, self.clock, observer)
-        with in_hand.taking(run.id):
-            try:
-                if agent is not None:
-                    self._check_thawed(agent, recorder, needs_agent)
-                recorder.intend(action, by=self._operator, **what)
-                self._move(run, State.RUNNING, None, recorder)
-                with recorder.act(action, by=self._operator, **what) as figures:
-                    work(figures)
-            except Refused as error:
-                self._end(run, State.REFUSED, str(error), recorder)
-            except CallError as error:
-                self._end(run, State.FAILED, str(error), recorder)
-            else:
-                self._end(run, State.DONE, None, recorder)
+        with self._recovery.recovering([machine]):
+            until = self.clock.now() + timedelta(seconds=limit + _REST)
+            run = self._journal.open_run(self._new_run(machine, replace(self._owner, until=until)))
+            if run.state is State.REFUSED:
+                return run
+            with in_hand.taking(run.id), suppress(Superseded):  # Who took it over has written down how it ended.
+                self._carry_out(run, action, what, agent, work, needs_agent, observer)
             return self._journal.run(run.id)
+
+    def _carry_out(
+        self,
+        run: Run,
+        action: Action,
+        what: Figures,
+        agent: Agent | None,
+        work: Callable[[Figures], None],
+        needs_agent: bool,
+        observer: Observer | None,
+    ) -> None:
+        recorder = Recorder(run.targets[0].machine.name, self.clock, observer)
+        try:
+            if agent is not None:
+                self._check_thawed(agent, recorder, needs_agent)
+            recorder.intend(action, by=self._operator, **what)
+            self._move(run, State.RUNNING, None, recorder)
+            with recorder.act(action, by=self._operator, **what) as figures:
+                work(figures)
+        except Refused as error:
+            self._end(run, State.REFUSED, str(error), recorder)
+        except CallError as error:
+            self._end(run, State.FAILED, str(error), recorder)
+        else:
+            self._end(run, State.DONE, None, recorder)
 
     def _check_thawed(self, agent: Agent, recorder: Recorder, needs_agent: bool) -> None:
         with recorder.act(Action.PREFLIGHT) as figures:
@@ -125,14 +143,14 @@ class Entries:
         The agent of a stuck machine may be asked, and that of one whose backup is being copied.
         """
         for run in self._journal.open_runs():
-            if run.id not in in_hand and (run.owner == self._owner or self._is_gone(run.owner)):
+            target = held_by(run, machine, self._owner.host)
+            if target is None or self._recovery.is_abandoned(run):
                 continue
-            for target in run.targets:
-                if target.machine.name == machine.name and _needs_agent(target, run.steps_of(machine.name)):
-                    raise MachineBusy(f"run {run.id} needs the agent of {machine.name}; ask again when that is over")
+            if _needs_agent(target, run.steps_of(target.machine.name)):
+                raise MachineBusy(f"run {run.id} needs the agent of {machine.name}; ask again when that is over")
 
-    def _new_run(self, machine: Machine) -> Run:
-        return new_run(self.clock, self._owner, None, Trigger.MANUAL, (Target(machine),))
+    def _new_run(self, machine: Machine, owner: Owner) -> Run:
+        return new_run(self.clock, owner, None, Trigger.MANUAL, (Target(machine),))
 
     def _write(self, run: Run, state: State, error: str | None) -> None:
         """Write down a run that has ended already."""

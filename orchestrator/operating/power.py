@@ -64,8 +64,9 @@ class Powering:
             woken = request.act is PowerAct.WAKEUP  # while it is suspended, its agent is, too
             by_agent = request.act is PowerAct.SUSPEND or request.mode is PowerMode.AGENT
             what = {"act": request.act, **_details(request)}
+            asked = None if woken else agent
             return self._entries.act(
-                spec, Action.POWER, what, None if woken else agent, work, needs_agent=by_agent, observer=observer
+                spec, Action.POWER, what, asked, work, wait, needs_agent=by_agent, observer=observer
             )
 
     def _ask(

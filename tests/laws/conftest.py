@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,12 @@ class World:
 def how(run: Run) -> tuple[State, Consistency, int]:
     """How a run ended, and what its command exits with."""
     return run.state, run.consistency, exit_code(run)
+
+
+def later(monkeypatch: pytest.MonkeyPatch, how_much: timedelta) -> None:
+    """The wall clock goes on."""
+    real = SystemClock.now
+    monkeypatch.setattr(SystemClock, "now", lambda self: real(self) + how_much)
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -13,7 +15,7 @@ from orchestrator.operating import Entries, Operating
 from orchestrator.policy import exit_code
 from tests.fakes import faults
 from tests.fakes.agent import FakeAgent
-from tests.laws.conftest import World
+from tests.laws.conftest import World, later
 
 FREEZE, THAW = "guest-fsfreeze-freeze", "guest-fsfreeze-thaw"
 PING = '{"execute": "guest-ping"}'
@@ -25,9 +27,8 @@ def entries(world: World) -> Entries:
         journal=world.journal,
         clock=SystemClock(),
         owner=world.owner,
-        is_gone=lambda someone: someone in world.gone,
         operator="alice@host",
-        recover=lambda: world.service().recover(),
+        recovery=world.service().recovery(),
     )
 
 
@@ -158,9 +159,62 @@ def die(_: object) -> None:
 
 def test_an_act_whose_process_died_is_settled_as_unknown(world: World, guest: FakeAgent) -> None:
     with pytest.raises(Killed):
-        entries(world).act(world.machines["vm"], Action.ASK, {"question": "trim"}, None, die)
+        entries(world).act(world.machines["vm"], Action.ASK, {"question": "trim"}, None, die, 5)
     world.die()
     assert operating(world).asking.ask("vm", Question.PING).value == {"answers": True}
     [run] = world.service().recover()
     assert (run.state, guest.calls) == (State.RECOVERED, ["guest-ping"])
     assert [(s.action, s.outcome) for s in run.steps] == [(Action.ASK, Outcome.INTENT), (Action.ASK, Outcome.UNKNOWN)]
+
+
+def test_an_act_whose_process_nobody_can_ask_has_until_its_lease_ends(
+    world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was killed in another container, of whose processes nothing is known here."""
+    here, world.owner = world.owner, replace(world.owner, namespace=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("orchestrator.operating.entries.Entries._end", lambda *_: None)
+        left, _ = operating(world).asking.execute("vm", ["/bin/true"], 5)
+    world.owner = here
+    assert left.state is State.RUNNING
+    assert operating(world).asking.raw("vm", PING)[0].state is State.REFUSED
+    with pytest.raises(MachineBusy, match=left.id):
+        operating(world).asking.ask("vm", Question.PING)
+
+    later(monkeypatch, timedelta(minutes=2))
+    assert operating(world).asking.ask("vm", Question.PING).value == {"answers": True}
+    assert operating(world).asking.raw("vm", PING)[0].state is State.DONE
+    assert world.journal.run(left.id).state is State.RECOVERED
+
+
+def test_an_act_that_was_taken_over_is_told_as_its_successor_left_it(world: World, guest: FakeAgent) -> None:
+    def run_something(*_: object) -> None:
+        (run,) = world.journal.open_runs()
+        successor = replace(world.owner, pid=world.owner.pid + 1)
+        world.journal.take_over(run, successor)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("orchestrator.operating.asking.Asking._run_program", run_something)
+        run, _ = operating(world).asking.execute("vm", ["/bin/true"], 5)
+    assert run.state is State.RUNNING
+
+
+def test_an_act_does_not_wait_for_the_recovery_of_other_machines(
+    world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = world.add_guest("other")
+    other.faults[THAW].extend([faults.error("no")] * 10_000)
+    stuck = world.service(thaw_timeout=0.3).run("nightly", machine="other")
+    assert stuck.state is State.STUCK
+    other.faults[THAW].clear()
+    slow = faults.late()
+    other.faults[THAW].append(slow)
+    seen = []
+
+    def work(_: object) -> None:
+        seen.append(world.journal.run(stuck.id).state)
+        slow.release()
+
+    run = entries(world).act(world.machines["vm"], Action.ASK, {"question": "trim"}, None, work, 5)
+    assert (run.state, seen) == (State.DONE, [State.STUCK])
+    assert world.journal.run(stuck.id).state is State.RECOVERED

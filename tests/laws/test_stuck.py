@@ -11,7 +11,7 @@ from orchestrator.model import Action, Machine, Outcome, Owner, Run, State
 from orchestrator.policy import exit_code, leased_until, operators_word
 from tests.fakes import faults
 from tests.fakes.agent import FakeAgent
-from tests.laws.conftest import World
+from tests.laws.conftest import World, later
 from tests.laws.dying import Killed, die_before_the_window, killed
 
 FREEZE, THAW = "guest-fsfreeze-freeze", "guest-fsfreeze-thaw"
@@ -37,12 +37,6 @@ def another_process(world: World) -> World:
     """The world of a second process; the first one lives on."""
     world.owner = replace(world.owner, pid=world.owner.pid + 1)
     return world
-
-
-def later(monkeypatch: pytest.MonkeyPatch, how_much: timedelta) -> None:
-    """The wall clock goes on."""
-    real = SystemClock.now
-    monkeypatch.setattr(SystemClock, "now", lambda self: real(self) + how_much)
 
 
 def test_it_is_for_whoever_comes_next_though_its_process_lives(world: World, guest: FakeAgent, stuck: Run) -> None:
