@@ -3,31 +3,21 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 
 from orchestrator.tokens import digest_of
 from orchestrator.web.callers import COOKIE, Caller, Callers
+from orchestrator.web.page.rendering import rendered
 from orchestrator.web.problems import Refusal
 from orchestrator.web.sessions import LASTS
 
 router = APIRouter(include_in_schema=False)
 
-_FORM = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>quiesce: log in</title>
-<meta name="viewport" content="width=device-width"></head>
-<body><main><h1>quiesce</h1>{why}
-<form method="post"><label>Token
-<input name="token" type="password" autocomplete="current-password" required autofocus></label>
-<button>Log in</button></form>
-<p>An administrator makes one with <code>quiesce token create</code>.</p></main></body></html>
-"""
-_POLICY = {"Content-Security-Policy": "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"}
-
 
 @router.get("/login")
-def form() -> HTMLResponse:
+def form(request: Request) -> Response:
     """Where the token is asked for."""
-    return HTMLResponse(_FORM.format(why=""), headers=_POLICY)
+    return rendered(request, "login.html", why=None)
 
 
 @router.post("/login")
@@ -40,8 +30,7 @@ def log_in(
     try:
         found = callers.token(token, request.client.host if request.client else "nowhere")
     except Refusal as refusal:
-        why = f'<p role="alert">{refusal}.</p>'
-        return HTMLResponse(_FORM.format(why=why), refusal.status, _POLICY)
+        return rendered(request, "login.html", status=refusal.status, why=str(refusal))
     request.state.caller = Caller(f"token {found.name}", found.role, before.origin)
     answer = RedirectResponse(then if then.startswith("/") and then[1:2] not in {"/", "\\"} else "/", 303)
     session = callers.sessions.begin(digest_of(token))

@@ -1,5 +1,11 @@
-"""The page: what a person sees in a browser."""
+"""The page: what a person sees in a browser. It can be read, and acted by, without JavaScript; what there is only keeps
+an open page true.
+"""
 
 from fastapi import APIRouter
 
-router = APIRouter(include_in_schema=False)
+from orchestrator.web.page import assets, looking
+
+router = APIRouter()
+for room in (assets, looking):
+    router.routes.extend(room.router.routes)

@@ -1,0 +1,59 @@
+"""What open runs do to their machines at this moment, as far as the journal knows."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from orchestrator.model import Action, Outcome, Run, State, Target
+from orchestrator.policy import freeze_may_hold
+from orchestrator.states import OPEN
+
+#: The intents after which a guest may be frozen.
+_FREEZING = {Action.FREEZE, Action.THAW}
+
+
+@dataclass(frozen=True)
+class Held:
+    """A machine that an open run has in hand."""
+
+    run: Run
+    target: Target
+    #: Its guest may be frozen now.
+    frozen: bool
+    #: Since when it is as it is.
+    since: datetime
+    #: What is done to it.
+    doing: str
+
+    @property
+    def machine(self) -> str:
+        """Its name."""
+        return self.target.machine.name
+
+    @property
+    def stuck(self) -> bool:
+        """A thaw of it could not be confirmed."""
+        return self.target.state is State.STUCK
+
+    def milliseconds(self, now: datetime) -> float:
+        """For how long it is as it is."""
+        return max(0.0, (now - self.since).total_seconds() * 1000)
+
+
+def held(runs: Iterable[Run]) -> Iterator[Held]:
+    """The machines that these runs, with their steps, still have in hand."""
+    for run in runs:
+        for target in run.targets:
+            if target.state in OPEN:
+                yield _held(run, target)
+
+
+def _held(run: Run, target: Target) -> Held:
+    steps = run.steps_of(target.machine.name)
+    if freeze_may_hold(steps):
+        intent = next(step for step in steps if step.action in _FREEZING and step.outcome is Outcome.INTENT)
+        return Held(run, target, True, intent.at, intent.action)
+    if not steps:
+        return Held(run, target, False, run.started_at, "waiting")
+    last = steps[-1]
+    return Held(run, target, False, last.at, last.action if last.outcome is Outcome.INTENT else f"after {last.action}")
