@@ -10,6 +10,7 @@ from orchestrator.model import (
     Checked,
     Coming,
     Deed,
+    Delivery,
     ExecResult,
     Health,
     Job,
@@ -155,6 +156,11 @@ def executed(run: Run, result: ExecResult) -> Document:
     outputs = {"output": result.output, "error_output": result.error_output}
     texts = {key: data.decode(errors="backslashreplace") for key, data in outputs.items()}
     return {"run": run.id, "machine": run.targets[0].machine.name, "exit_code": result.exit_code, **texts}
+
+
+def delivery(delivery: Delivery) -> Document:
+    """What became of a message at one address."""
+    return {"to": delivery.address, "sent": delivery.error is None, "error": delivery.error}
 
 
 def coming(coming: Coming) -> Document:

@@ -7,7 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from orchestrator.cli import make_app
 from orchestrator.cli.streams import Stream
 from orchestrator.clock import Bell, Deadline, Stop, SystemClock
 from orchestrator.examining import Examiner
-from orchestrator.model import Coming, Job, Machine
+from orchestrator.model import Coming, Delivery, Job, Machine
 from orchestrator.operating import Entries, Operating
 from orchestrator.ports import Audit, Domains, Journal, Schedules, Tokens
 from orchestrator.service import Service
@@ -140,18 +140,21 @@ class Wiring:
     def serve(self, path: Path, stop: Stop, hangup: Bell) -> None:
         from orchestrator import logs
         from orchestrator.demand import Demand
-        from orchestrator.metrics import Events, History, QueueLength, render
         from orchestrator.scheduler import Scheduler
         from orchestrator.scheduler.single import only_one
+        from orchestrator.watching import Watching
         from orchestrator.web import Parts, listening, make_site, serving
-        from orchestrator.witnessed import WitnessedJournal
 
         logs.to(cast(TextIO, Stream(sys.stderr)))
         settings = self.settings(path)
         journal, slots = self._journal(settings), Slots(SystemClock())
 
+        clock, schedules = SystemClock(), journal.schedules()
+        watching = Watching(journal, clock)
+
         def load() -> Settings:
             found = self.settings(path)
+            watching.configure(found.notices, path)
             slots.allow(found.max_parallel, found.hypervisors)
             return found
 
@@ -159,16 +162,12 @@ class Wiring:
             _forget(self.settings(path), journal)
             journal.events().trim()
 
-        with only_one(_service_file(settings)), listening(settings.listen) as sockets:
-            clock, events, schedules = SystemClock(), Events(), journal.schedules()
-            service = self._service(load(), WitnessedJournal(journal, [logs.witness, events.witness]), slots)
-            scheduler = Scheduler(service, schedules, clock)
+        def coming(count: int) -> Sequence[Coming]:
+            return _coming(service.jobs, schedules, count)
 
-            def coming(count: int) -> Sequence[Coming]:
-                return _coming(service.jobs, schedules, count)
-
-            history = History(service, journal, journal.statistics(), partial(coming, 1), clock)
-            metrics = partial(render, [events, history, QueueLength(scheduler.queued)])
+        with only_one(_service_file(settings)), listening(settings.listen) as sockets, closing(watching):
+            service = self._service(load(), watching.witnessed(), slots)
+            scheduler = Scheduler(service, schedules, clock, watching.messenger, watching.events.seen)
             demand = Demand(service, journal.requests(), clock, stop)
             parts = Parts(
                 service=service,
@@ -176,7 +175,7 @@ class Wiring:
                 ledger=journal.ledger(),
                 schedules=schedules,
                 coming=coming,
-                metrics=metrics,
+                metrics=watching.metrics(service, partial(coming, 1), scheduler.queued),
                 tokens=journal.tokens(),
                 audit=journal.audit(),
             )
@@ -215,6 +214,11 @@ class Wiring:
         forgotten = _forget(settings, journal)
         journal.statistics().vacuum()
         return forgotten
+
+    def try_notices(self, path: Path) -> Sequence[Delivery]:
+        from orchestrator.watching import try_notices
+
+        return try_notices(self.settings(path).notices, path, SystemClock())
 
     def reload(self, path: Path) -> int:
         from orchestrator.scheduler.single import hang_up

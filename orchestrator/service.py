@@ -237,10 +237,12 @@ class Service:
 
         What no run of the journal froze is told, and left as it is.
         """
-        recovery = self.recovery(observer)
-        runs = recovery.recover()
-        sweep = Sweep(self._journal, self._connections, recovery, self._clock, self._owner.host)
-        return runs, sweep.look(list(self.machines.values()))
+        return self.recover(observer), self.look()
+
+    def look(self, stop: Stop | None = None) -> tuple[Sighting, ...]:
+        """A look at every configured machine, or, after `stop`, at some; see `Sweep.look`. Raises JournalError."""
+        sweep = Sweep(self._journal, self._connections, self.recovery(None), self._clock, self._owner.host)
+        return sweep.look(list(self.machines.values()), stop or Stop())
 
     def thaw(
         self, machine: str, *, force: bool = False, reason: str | None = None, observer: Observer | None = None

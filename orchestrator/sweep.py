@@ -1,10 +1,11 @@
 """A look at every machine: is it frozen, and by whom? It asks, and changes nothing."""
 
+import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 
-from orchestrator.clock import Clock, Deadline, Task
+from orchestrator.clock import Clock, Deadline, Stop, Task
 from orchestrator.errors import CallError, Unreachable
 from orchestrator.model import FreezeStatus, Machine, Power, Run, Sight, Sighting, State
 from orchestrator.policy import uses_agent
@@ -15,6 +16,8 @@ from orchestrator.states import held_by
 
 #: Machines that are asked at the same time, and seconds for one to answer: libvirt's own `guest-sync` may take five.
 _AT_ONCE, _ANSWER = 50, 6.0
+#: Seconds for which the journal's answer is good: a run that begins later may find its agent asked, for that long.
+_FRESH = 1.0
 
 
 class Sweep:
@@ -24,23 +27,24 @@ class Sweep:
         self._journal, self._connections, self._recovery = journal, connections, recovery
         self._clock, self._host = clock, host
 
-    def look(self, machines: Sequence[Machine]) -> tuple[Sighting, ...]:
-        """What can be seen of each machine now, in the same order.
+    def look(self, machines: Sequence[Machine], stop: Stop) -> tuple[Sighting, ...]:
+        """What can be seen of each machine now, in the same order; after `stop` nobody is asked any more.
 
         One that is stuck, or in the window of a run, is not asked: its agent's socket serves one client, and that is
         the run. Raises JournalError.
         """
-        opened, seen = self._journal.open_runs(), dict[str, Sighting]()
+        opened, seen = _Fresh(self._journal.open_runs, self._clock), dict[str, Sighting]()
         waiting = deque(machines)
 
         def work_off() -> None:
             with suppress(IndexError):
                 while True:
                     machine = waiting.popleft()
-                    seen[machine.name] = self._kept(machine, opened) or self._look(machine)
+                    seen[machine.name] = self._kept(machine, opened()) or self._look(machine)
 
-        results([Task(self._clock, "look", work_off) for _ in machines[:_AT_ONCE]])
-        return tuple(seen[machine.name] for machine in machines)
+        with stop.calling(waiting.clear):
+            results([Task(self._clock, "look", work_off) for _ in machines[:_AT_ONCE]])
+        return tuple(seen[machine.name] for machine in machines if machine.name in seen)
 
     def _look(self, machine: Machine) -> Sighting:
         try:
@@ -76,6 +80,22 @@ class Sweep:
                 if _is_off(hypervisor, deadline):
                     return Sight.OFF
             return Sight.FOREIGN if _is_frozen(agent, deadline) else Sight.THAWED
+
+
+class _Fresh:
+    """The open runs as they are, or were a moment ago: a look at a thousand machines takes its time."""
+
+    def __init__(self, read: Callable[[], Sequence[Run]], clock: Clock) -> None:
+        self._read, self._clock = read, clock
+        self._lock = threading.Lock()
+        self._runs: Sequence[Run] = ()
+        self._stale = Deadline.after(clock, 0)
+
+    def __call__(self) -> Sequence[Run]:
+        with self._lock:
+            if self._stale.passed:
+                self._runs, self._stale = self._read(), Deadline.after(self._clock, _FRESH)
+            return self._runs
 
 
 def _is_off(hypervisor: Hypervisor, deadline: Deadline) -> bool:

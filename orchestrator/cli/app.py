@@ -13,6 +13,7 @@ from orchestrator.cli.access import audit, make_token
 from orchestrator.cli.agent import make_agent
 from orchestrator.cli.channel import make_channel
 from orchestrator.cli.nagios import Status, judge, line
+from orchestrator.cli.notices import make_notices
 from orchestrator.cli.power import make_power
 from orchestrator.cli.report import report, vacuum
 from orchestrator.cli.scheduling import jobs, pause, reload, resume
@@ -63,6 +64,7 @@ def make_app(wire: Wire) -> typer.Typer:
     app.add_typer(make_agent(), name="agent")
     app.add_typer(make_power(), name="power")
     app.add_typer(make_channel(), name="channel")
+    app.add_typer(make_notices(), name="notices")
     return app
 
 

@@ -15,6 +15,7 @@ from orchestrator.model import (
     Checked,
     Coming,
     Deed,
+    Delivery,
     ExecResult,
     Health,
     Job,
@@ -114,6 +115,10 @@ class Output(Protocol):
 
     def forgotten(self, runs: int) -> None:
         """So many runs are no longer in the journal."""
+        ...
+
+    def delivered(self, deliveries: Sequence[Delivery]) -> None:
+        """What became of a message at each address."""
         ...
 
     def reloading(self, pid: int) -> None:
@@ -222,6 +227,9 @@ class Json:
 
     def forgotten(self, runs: int) -> None:
         self._write({"forgotten": runs})
+
+    def delivered(self, deliveries: Sequence[Delivery]) -> None:
+        self._write([documents.delivery(each) for each in deliveries])
 
     def reloading(self, pid: int) -> None:
         self._write({"reloading": pid})

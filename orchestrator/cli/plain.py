@@ -21,6 +21,7 @@ from orchestrator.model import (
     Checked,
     Coming,
     Deed,
+    Delivery,
     ExecResult,
     Health,
     Job,
@@ -172,6 +173,10 @@ class Plain:
 
     def forgotten(self, runs: int) -> None:
         self._line("journal", {"forgotten": runs})
+
+    def delivered(self, deliveries: Sequence[Delivery]) -> None:
+        for each in deliveries:
+            self._line("notice", documents.delivery(each))
 
     def reloading(self, pid: int) -> None:
         self._line("service", {"reloading": pid})

@@ -26,6 +26,7 @@ from orchestrator.model import (
     Checked,
     Coming,
     Deed,
+    Delivery,
     ExecResult,
     Fate,
     Health,
@@ -318,6 +319,11 @@ class Screen:
 
     def forgotten(self, runs: int) -> None:
         self._console.print(Text(f"{runs} runs are forgotten"))
+
+    def delivered(self, deliveries: Sequence[Delivery]) -> None:
+        for each in deliveries:
+            became = "sent" if each.error is None else escape(each.error)
+            self._console.print(Text(f"{escape(each.address)}: {became}", "red" if each.error else ""))
 
     def reloading(self, pid: int) -> None:
         self._console.print(Text(f"the service (process {pid}) reads its configuration again"))

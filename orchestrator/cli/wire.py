@@ -10,6 +10,7 @@ from orchestrator.clock import Bell, Stop
 from orchestrator.model import (
     Checked,
     Coming,
+    Delivery,
     ExecResult,
     Health,
     ImageFormat,
@@ -202,6 +203,12 @@ class Wire(Protocol):
 
     def vacuum(self, path: Path) -> int:
         """Forget what `[journal] keep` lets go, and return how many runs that were. Raises JournalError."""
+        ...
+
+    def try_notices(self, path: Path) -> Sequence[Delivery]:
+        """Send a message to each configured address, and return what became of it. Raises ConfigError when there is
+        none.
+        """
         ...
 
     def reload(self, path: Path) -> int:

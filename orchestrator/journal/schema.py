@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 #: The newest revision in `migrations/versions`.
-HEAD = "0006"
+HEAD = "0007"
 
 #: Seconds that one statement of a migration may take: it may rewrite millions of rows.
 _MIGRATION_PATIENCE = 3600

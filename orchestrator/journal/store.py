@@ -13,6 +13,7 @@ from orchestrator.journal.database import Database, insert_unless_there
 from orchestrator.journal.events import SqlEvents, announce
 from orchestrator.journal.ledger import SqlLedger
 from orchestrator.journal.loading import NEWEST_FIRST, load, load_targets
+from orchestrator.journal.memory import SqlMemory
 from orchestrator.journal.schedules import SqlSchedules
 from orchestrator.journal.statistics import SqlStatistics
 from orchestrator.journal.tables import holds_machine, is_going, runs, snapshots, steps, targets
@@ -77,6 +78,10 @@ class SqlJournal:
     def events(self) -> SqlEvents:
         """What is written here about runs, as it is followed."""
         return SqlEvents(self._database)
+
+    def memory(self) -> SqlMemory:
+        """What people were told, in the same database."""
+        return SqlMemory(self._database)
 
     def statistics(self) -> SqlStatistics:
         """What the history answers as a whole, in the same database."""

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from orchestrator import states
-from orchestrator.model import Action, Consistency, Outcome, Pausable, Role, State, Trigger
+from orchestrator.model import Action, Consistency, NoticeKind, Outcome, Pausable, Role, State, Trigger
 
 
 class AnyText(TypeDecorator[str]):
@@ -256,4 +256,14 @@ events = Table(
     Column("last", Integer, nullable=False),
     Index("events_in_order", "turn", "id"),
     sqlite_autoincrement=True,
+)
+
+#: What people were told and what lasts still; an empty text stands for whatever job or machine.
+notices = Table(
+    "notices",
+    metadata,
+    _word("kind", NoticeKind, primary_key=True),
+    Column("job_name", AnyText, primary_key=True),
+    Column("machine", AnyText, primary_key=True),
+    Column("told_at", Utc, nullable=False),
 )

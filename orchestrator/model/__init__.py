@@ -36,6 +36,7 @@ from orchestrator.model.machines import (
     Sighting,
     Way,
 )
+from orchestrator.model.notices import Concern, Delivery, Notice, NoticeKind, Notices, Told
 from orchestrator.model.runs import NAME_PREFIX, Action, Consistency, Outcome, Owner, Run, State, Step, Target, Trigger
 from orchestrator.model.schedules import Coming, Horizon, Pausable, Pause
 from orchestrator.model.snapshots import Fate, Located, Pruned, Snapshot
@@ -48,9 +49,11 @@ __all__ = [
     "CatchUp",
     "Checked",
     "Coming",
+    "Concern",
     "Consistency",
     "Cut",
     "Deed",
+    "Delivery",
     "Disk",
     "DiskCopy",
     "Event",
@@ -68,6 +71,9 @@ __all__ = [
     "Listener",
     "Located",
     "Machine",
+    "Notice",
+    "NoticeKind",
+    "Notices",
     "OsInfo",
     "Outcome",
     "Overlay",
@@ -98,6 +104,7 @@ __all__ = [
     "TcpListener",
     "Tls",
     "Token",
+    "Told",
     "Trigger",
     "UnixListener",
     "Verified",

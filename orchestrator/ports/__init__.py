@@ -29,6 +29,7 @@ from orchestrator.ports.hypervisors import (
     QuiescingHypervisor,
 )
 from orchestrator.ports.journals import Journal, Ledger, Schedules, Statistics
+from orchestrator.ports.notices import Memory, Nobody, Notifier
 from orchestrator.ports.witnesses import Witness
 
 __all__ = [
@@ -50,9 +51,12 @@ __all__ = [
     "Lease",
     "Ledger",
     "LocatingDriver",
+    "Memory",
     "Merges",
     "MergingDriver",
     "MergingHypervisor",
+    "Nobody",
+    "Notifier",
     "Observer",
     "Plan",
     "QuiescingDriver",

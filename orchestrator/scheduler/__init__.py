@@ -8,31 +8,33 @@ alarm that comes late, twice or not at all changes nothing; every minute all job
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
-from zoneinfo import ZoneInfo
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
-from tzlocal import get_localzone
 
+from orchestrator import notices
 from orchestrator.clock import Bell, Clock, Deadline, Stop
 from orchestrator.errors import AlreadyRun, ConfigError, JournalError, QuiesceError
-from orchestrator.model import Coming, Fate, Horizon, Job, Machine, Pausable, Run, State
-from orchestrator.ports import Schedules
+from orchestrator.model import Coming, Fate, Horizon, Job, Machine, NoticeKind, Pausable, Run, Sighting, State
+from orchestrator.ports import Nobody, Notifier, Schedules
 from orchestrator.scheduler.agenda import decide, delay
+from orchestrator.scheduler.alarm import Alarm
 from orchestrator.scheduler.queue import Due, Queue
+from orchestrator.scheduler.rounds import Rounds
 from orchestrator.scheduler.supervisor import ALIVE, READY, STOPPING, tell
-from orchestrator.scheduler.times import Times, times
+from orchestrator.scheduler.times import Times, times, zone_of
 from orchestrator.service import Service
 
 #: Seconds between two sweeps for runs of dead processes and stuck guests, and two looks at all jobs.
 _EVERY = 60
 #: Seconds for which the end of the service lets runs go on: a window takes less, a copy may take more.
 _PATIENCE = 60.0
+#: Stuck runs that people are told of.
+_MOST_STUCK = 1000
 #: How the alarms of jobs are called, and what prunes; that many prunings at once.
 _JOB, _PRUNE, _PRUNINGS = "job ", "prune", 4
 
@@ -52,8 +54,18 @@ class Configured(Protocol):
 class Scheduler:
     """Runs the jobs of a service when they are due."""
 
-    def __init__(self, service: Service, schedules: Schedules, clock: Clock) -> None:
+    def __init__(
+        self,
+        service: Service,
+        schedules: Schedules,
+        clock: Clock,
+        notifier: Notifier | None = None,
+        seen: Callable[[Sequence[Sighting]], None] = lambda sightings: None,
+    ) -> None:
+        """`seen` is told what each look at all machines saw."""
         self._service, self._schedules, self._clock = service, schedules, clock
+        self._notifier = notifier or Nobody()
+        self._rounds = Rounds(service, clock, self._notifier, seen)
         self._alarms = BackgroundScheduler(job_defaults={"coalesce": True, "misfire_grace_time": None})
         self._alarms.add_executor(ThreadPoolExecutor(2))  # a slow recovery holds up no look at what is due
         self._alarms.add_executor(ThreadPoolExecutor(_PRUNINGS), _PRUNE)
@@ -82,7 +94,7 @@ class Scheduler:
         self._alarms.add_job(self._recover, IntervalTrigger(seconds=_EVERY), id="recovery")
         woken = threading.Event()
         hangup.calling(woken.set)
-        with stop.calling(self._stop.request), stop.calling(woken.set):
+        with stop.calling(self._stop.request), stop.calling(woken.set), self._rounds.going():
             self._alarms.start()
             tell(READY)
             log.info("serving", jobs=[job.name for job, _ in self._scheduled()])
@@ -131,6 +143,8 @@ class Scheduler:
         elif decision.horizon is not None:
             log.warning("let go", job=job.name, scheduled_for=decision.horizon.isoformat(), why=decision.let_go)
             self._schedules.decided(job.name, replace(horizon, until=decision.horizon))
+            if decision.missed:
+                self._notifier.tell(notices.of_missed(job.name, decision.horizon, decision.let_go or ""))
 
     def _horizon(self, job: Job, known: Horizon | None) -> Horizon | None:
         """The horizon of a job that has a schedule. One that is new, or has another one now, begins now.
@@ -163,9 +177,11 @@ class Scheduler:
             log.info("another process has run it", job=due.job.name, scheduled_for=due.at.isoformat())
         except JournalError as error:  # it is due still; if it was in the journal already, that says so then
             log.error("run failed", job=due.job.name, error=str(error))
+            self._notifier.tell(notices.of_unbegun(due.job.name, error))
             return
         except QuiesceError as error:
             log.error("run failed", job=due.job.name, error=str(error))
+            self._notifier.tell(notices.of_unbegun(due.job.name, error))
         try:
             horizon = self._schedules.horizons()[due.job.name]
             self._schedules.decided(due.job.name, replace(horizon, until=max(due.at, horizon.until)))
@@ -208,8 +224,11 @@ class Scheduler:
             log.error("recovery failed", error=str(error))
 
     def _settle(self) -> None:
+        begin = self._clock.now()
         for run in self._service.recover():
             _tell(run)
+        stuck = self._service.history(_MOST_STUCK, state=State.STUCK)
+        self._notifier.stand(NoticeKind.STUCK, notices.of_stuck(stuck), begin)
 
     def _reload(self, load: Callable[[], Configured]) -> None:
         """Go on with what is configured now, or with what was if that is wrong. What has begun goes on as it is."""
@@ -261,26 +280,6 @@ def differences(before: Mapping[str, object], now: Mapping[str, object]) -> Sequ
     changed = {name for name in now.keys() & before.keys() if now[name] != before[name]}
     marked = {"+": added, "-": removed, "~": changed}
     return [f"{mark}{name}" for mark, names in marked.items() for name in sorted(names)]
-
-
-class Alarm(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
-    """Goes off at a job's times. What is due then is another question."""
-
-    def __init__(self, times: Times, delay: timedelta) -> None:
-        self._times, self._delay = times, delay
-
-    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
-        """See APScheduler."""
-        return self._times.after(now.astimezone(UTC) - self._delay) + self._delay
-
-
-def zone_of(job: Job) -> ZoneInfo:
-    """The zone whose wall clocks a job's schedule means."""
-    if job.timezone is not None:
-        return ZoneInfo(job.timezone)
-    zone = get_localzone()
-    assert isinstance(zone, ZoneInfo)
-    return zone
 
 
 def _tell(run: Run) -> None:

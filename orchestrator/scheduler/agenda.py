@@ -27,6 +27,8 @@ class Decision:
     horizon: datetime | None = None
     #: Why a time was let go; None when none was.
     let_go: str | None = None
+    #: It was let go though nobody had wanted that.
+    missed: bool = False
 
 
 def decide(job: Job, times: Times, horizon: datetime, now: datetime, *, paused: bool, local: datetime) -> Decision:
@@ -42,7 +44,7 @@ def decide(job: Job, times: Times, horizon: datetime, now: datetime, *, paused: 
     if dark is not None:
         return Decision(horizon=due, let_go=f"it falls into the blackout {dark!r}")
     if now - delay(job) - due > _LATE:
-        return Decision(horizon=due, let_go="nobody was there to run it in time")
+        return Decision(horizon=due, let_go="nobody was there to run it in time", missed=True)
     return Decision(run=due, horizon=due)
 
 

@@ -16,6 +16,8 @@ from itertools import product
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
+from tzlocal import get_localzone
+
 from orchestrator import cron
 from orchestrator.model import Job
 
@@ -79,3 +81,12 @@ def times(job: Job, zone: ZoneInfo, first: datetime) -> Times | None:
     if job.every is not None:
         return Every(job.every, first)
     return None if job.schedule is None else Cron(job.schedule, zone)
+
+
+def zone_of(job: Job) -> ZoneInfo:
+    """The zone whose wall clocks a job's schedule means."""
+    if job.timezone is not None:
+        return ZoneInfo(job.timezone)
+    zone = get_localzone()
+    assert isinstance(zone, ZoneInfo)
+    return zone

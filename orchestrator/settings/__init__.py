@@ -1,8 +1,8 @@
 """The configuration file: read whole, checked whole, and told whole when it is wrong, before anything is touched.
 
 `load` returns plain values of `model`; nobody else sees TOML or pydantic. Whatever is wrong raises one ConfigError
-with one line for each problem: file, key, offending value, and what is allowed. Values of `[journal]` are never
-repeated there: a URL holds a password.
+with one line for each problem: file, key, offending value, and what is allowed. Values of `[journal]` and of
+`notices.urls` are never repeated there: a URL holds a password.
 """
 
 import stat
@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from orchestrator.model import Job, Listener, Machine, Retention, Tls
+from orchestrator.model import Job, Listener, Machine, Notices, Retention, Tls
 from orchestrator.settings import contradictions
 from orchestrator.settings.problems import Location, Problem, refusal, shown, suggestion
 from orchestrator.settings.tables import (
@@ -26,6 +26,7 @@ from orchestrator.settings.tables import (
     JournalTable,
     Known,
     MachineTable,
+    NoticesTable,
     RetentionTable,
     ServiceTable,
     Table,
@@ -37,6 +38,7 @@ LARGEST_FILE = 1024 * 1024
 _TABLES: Mapping[object, type[Table]] = {
     "journal": JournalTable,
     "service": ServiceTable,
+    "notices": NoticesTable,
     "hypervisors": HypervisorTable,
     "machines": MachineTable,
     "jobs": JobTable,
@@ -72,6 +74,8 @@ class Settings:
     listen: tuple[Listener, ...]
     #: What the service shows to who comes over the network; None: it serves without TLS.
     tls: Tls | None
+    #: Who is told of runs.
+    notices: Notices
 
 
 def load(path: Path, known_drivers: Collection[str]) -> Settings:
@@ -110,6 +114,7 @@ def from_document(document: dict[str, Any], source: Path, known_drivers: Collect
         hypervisors={table.uri: table.max_parallel for table in tables.hypervisors.values() if table.max_parallel},
         listen=tuple(dict.fromkeys(tables.service.listen)),
         tls=None if tables.service.tls is None else Tls(**tables.service.tls.model_dump()),
+        notices=Notices(tuple(tables.notices.urls), tables.notices.urls_file, frozenset(tables.notices.on)),
     )
 
 
@@ -138,7 +143,8 @@ def _problem(details: ErrorDetails) -> Problem:
         return Problem(location, _unknown_key(location))
     if kind == "missing":
         return Problem(location, "this key is needed")
-    value = "..." if location[0] == "journal" else shown(details["input"])
+    secret = location[0] == "journal" or location[:2] == ("notices", "urls")
+    value = "..." if secret else shown(details["input"])
     if kind == "value_error":
         return Problem(location, str(details["ctx"]["error"]), value)
     return Problem(location, _TYPES.get(kind) or details["msg"].replace("Input should be", "must be"), value)

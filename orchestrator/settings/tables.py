@@ -23,6 +23,7 @@ from orchestrator.model import (
     CatchUp,
     Job,
     Listener,
+    NoticeKind,
     PreFlush,
     Quiesce,
     Retention,
@@ -111,6 +112,12 @@ def _listener(value: object) -> Listener:
         if parts.port and text == str(TcpListener(str(ip_address(address)), parts.port)):
             return TcpListener(address, parts.port)
     raise ValueError('must be "unix:/absolute/path", or an address and a port such as "127.0.0.1:8420" or "[::1]:8420"')
+
+
+def _address(url: str) -> str:
+    if "://" not in url or not url.isprintable():
+        raise ValueError('must be an address as apprise has them, such as "mailto://user:password@example.org"')
+    return url
 
 
 def _mountpoint(text: str) -> str:
@@ -259,6 +266,14 @@ class ServiceTable(Table):
     max_parallel: Parallel = None
 
 
+class NoticesTable(Table):
+    """`[notices]`"""
+
+    urls: list[Annotated[str, AfterValidator(_address)]] = []
+    urls_file: Annotated[str, AfterValidator(_file)] | None = None
+    on: list[Annotated[NoticeKind, Field(strict=False)]] = list(NoticeKind)
+
+
 class HypervisorTable(Table):
     """`[hypervisors.NAME]`"""
 
@@ -325,6 +340,7 @@ class Document(Table):
 
     journal: JournalTable = JournalTable()
     service: ServiceTable = ServiceTable()
+    notices: NoticesTable = NoticesTable()
     hypervisors: dict[Name, HypervisorTable] = {}
     machines: dict[Name, MachineTable] = {}
     jobs: dict[Name, JobTable] = {}

@@ -100,6 +100,24 @@ CONTENTS = {
         "INSERT INTO requests VALUES ('key', '{}', 'r1', '2026-03-29 01:30:00+00')",
         "INSERT INTO events (turn, run_id, first, last) VALUES (0, 'r1', 1, 1)",
     ],
+    "0007": [
+        "INSERT INTO runs VALUES ('r1', 'nightly', NULL, 'manual', 'host/boot/1/100', '2026-03-29 01:30:00.123456+00',"
+        " NULL, 'stuck', 'crash', 'no answer', '2026-03-29 01:30:00+00')",
+        "INSERT INTO targets VALUES ('r1', 'db1', 0, '{\"name\":\"db1\"}', 'stuck', 'crash', 12.5, NULL, 'no answer',"
+        " '2026-03-29 01:30:00.123456+00')",
+        "INSERT INTO steps VALUES ('r1', 1, 'db1', 'fuse', 'done', '2026-03-29 01:30:00.123456+00', 7.25, 3.5,"
+        " '{\"count\":2}', NULL)",
+        "INSERT INTO snapshots VALUES ('r1', 'db1', 'quiesce-r1', '{\"files\":[\"a\"]}', 'crash',"
+        " '2026-03-29 01:30:00.123456+00', NULL, NULL)",
+        "INSERT INTO horizons VALUES ('nightly', '0 2 * * *', '2026-03-29 01:30:00+00', '2026-03-29 01:30:00+00')",
+        "INSERT INTO pauses VALUES ('job', 'nightly', '2026-03-29 01:30:00+00', 'root@host', NULL)",
+        "INSERT INTO tokens VALUES ('ci', 'e3b0', 'viewer', '2026-03-29 01:30:00+00', 'root@host', NULL, NULL)",
+        "INSERT INTO audit (at, who, origin, act, subject, status)"
+        " VALUES ('2026-03-29 01:30:00+00', 'token ci', '127.0.0.1', 'POST /api/v1/runs', 'nightly', 202)",
+        "INSERT INTO requests VALUES ('key', '{}', 'r1', '2026-03-29 01:30:00+00')",
+        "INSERT INTO events (turn, run_id, first, last) VALUES (0, 'r1', 1, 1)",
+        "INSERT INTO notices VALUES ('stuck', '', 'db1', '2026-03-29 01:30:00+00')",
+    ],
 }
 
 

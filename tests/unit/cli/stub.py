@@ -17,6 +17,7 @@ from orchestrator.model import (
     Checked,
     Coming,
     Consistency,
+    Delivery,
     ExaminedFilesystem,
     ExecResult,
     Filesystem,
@@ -105,6 +106,7 @@ class Stub:
     machines: Mapping[str, Machine] = field(default_factory=lambda: {"db1": DB1})
     jobs: Mapping[str, Job] = field(default_factory=lambda: {"nightly": NIGHTLY})
     pruned: tuple[Pruned, ...] = ()
+    deliveries: tuple[Delivery, ...] = (Delivery("q.toml: notices.urls[0] (json)"),)
     located: tuple[Located, ...] = ()
     #: What the agent answers, and how a program ends.
     value: object = None
@@ -195,6 +197,9 @@ class Stub:
 
     def vacuum(self, path: Path) -> int:
         return self._answer(3, path)
+
+    def try_notices(self, path: Path) -> Sequence[Delivery]:
+        return self._answer(self.deliveries, path)
 
     def reload(self, path: Path) -> int:
         return self._answer(4711, path)

@@ -16,9 +16,10 @@ import pytest
 
 from orchestrator.clock import Stop
 from orchestrator.model import Job, Machine, Owner, Run, State, Target, Trigger
-from orchestrator.scheduler import Alarm, Scheduler, zone_of
+from orchestrator.scheduler import Scheduler
 from orchestrator.scheduler.agenda import delay
-from orchestrator.scheduler.times import times
+from orchestrator.scheduler.alarm import Alarm
+from orchestrator.scheduler.times import times, zone_of
 from tests.fakes.clock import SteppedClock
 from tests.fakes.journal import MemoryJournal
 from tests.fakes.schedules import MemorySchedules
