@@ -187,7 +187,7 @@ def test_the_migrations_make_what_the_program_expects(empty_url: str, engine: En
     assert described(engine) == migrated
     history = {"runs", "targets", "steps", "snapshots"}
     access = {"tokens", "audit", "requests", "events"}
-    assert migrated.keys() == {*history, "horizons", "pauses", *access}
+    assert migrated.keys() == {*history, "horizons", "pauses", "notices", *access}
 
 
 def test_the_program_knows_the_newest_revision() -> None:
