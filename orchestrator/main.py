@@ -146,11 +146,9 @@ class Wiring:
         from orchestrator.web import Parts, listening, make_site, serving
 
         logs.to(cast(TextIO, Stream(sys.stderr)))
-        settings = self.settings(path)
-        journal, slots = self._journal(settings), Slots(SystemClock())
-
-        clock, schedules = SystemClock(), journal.schedules()
-        watching = Watching(journal, clock)
+        settings, clock = self.settings(path), SystemClock()
+        journal, slots = self._journal(settings), Slots(clock)
+        schedules, watching = journal.schedules(), Watching(journal, clock)
 
         def load() -> Settings:
             found = self.settings(path)

@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator import settings
 from orchestrator.errors import ConfigError
-from orchestrator.model import CatchUp, Job, Machine, PreFlush, Quiesce, Retention, Verify
+from orchestrator.model import CatchUp, Job, Machine, NoticeKind, Notices, PreFlush, Quiesce, Retention, Verify
 from orchestrator.settings.tables import LONGEST_SOCKET
 
 DRIVERS = ("external-snapshot", "command", "backup")
@@ -319,6 +319,30 @@ def test_a_wrong_journal_url_is_refused_without_repeating_it(url: object) -> Non
 
     assert line.startswith("journal.url = ...: ")
     assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"urls": ["hunter2"]}, "notices.urls[0] = ...: must be an address"),
+        ({"urls": "json://hunter2"}, "notices.urls = ...: must be an array"),
+        ({"urls_file": "relative"}, 'notices.urls_file = "relative": must be '),
+        ({"on": ["never"]}, "notices.on[0] = \"never\": must be 'stuck', "),
+        ({"url": "json://hunter2"}, 'notices.url: unknown key; did you mean "urls"?'),
+    ],
+)
+def test_wrong_notices_are_refused_without_showing_an_address(keys: dict[str, object], says: str) -> None:
+    (line,) = problems({"notices": keys})
+    assert line.startswith(says)
+    assert "hunter2" not in line
+
+
+def test_notices_are_told_to_nobody_or_to_whom_it_says() -> None:
+    nobody = settings.from_document({}, SOURCE, DRIVERS).notices
+    assert nobody == Notices((), None, frozenset(NoticeKind))
+    told = settings.from_document({"notices": {"urls": ["json://me:hunter2@host"], "on": ["stuck"]}}, SOURCE, DRIVERS)
+    assert told.notices == Notices(("json://me:hunter2@host",), None, frozenset({NoticeKind.STUCK}))
+    assert "hunter2" not in repr(told)
 
 
 def test_a_password_is_in_no_error_and_no_repr() -> None:
