@@ -65,7 +65,7 @@ def test_a_service_settles_its_own_run_that_the_journal_did_not_take(
 
     service = world.service()
     with monkeypatch.context() as patch:
-        patch.setattr("orchestrator.transaction._JOURNAL", 0.3)
+        patch.setattr("orchestrator.writing.PATIENCE", 0.3)
         patch.setattr(world.journal, "move", move)
         with pytest.raises(JournalUnavailable):
             service.run("nightly")

@@ -189,7 +189,7 @@ def test_a_journal_that_goes_away_for_the_copy_costs_no_backup(
     world: World, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def go_away() -> None:
-        monkeypatch.setattr("orchestrator.transaction._JOURNAL", 0.0)
+        monkeypatch.setattr("orchestrator.writing.PATIENCE", 0.0)
         monkeypatch.setattr(world.journal, "move", lambda *_: fails(JournalUnavailable("gone")))
 
     storage.before["copied"].append(go_away)

@@ -390,7 +390,7 @@ def test_a_journal_that_stays_away_after_the_window_is_told_with_the_state_of_th
         real(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(world.journal, "move", move)
-    monkeypatch.setattr("orchestrator.transaction._JOURNAL", 0.3)
+    monkeypatch.setattr("orchestrator.writing.PATIENCE", 0.3)
     with pytest.raises(JournalUnavailable, match="vm is thawed"):
         world.service().run("nightly")
 
