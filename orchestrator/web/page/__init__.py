@@ -4,8 +4,8 @@ an open page true.
 
 from fastapi import APIRouter
 
-from orchestrator.web.page import assets, looking
+from orchestrator.web.page import acting, assets, looking
 
 router = APIRouter()
-for room in (assets, looking):
+for room in (assets, looking, acting):
     router.routes.extend(room.router.routes)

@@ -10,6 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from orchestrator.escape import escape
+from orchestrator.model import Role
+from orchestrator.web.callers import Caller
 from orchestrator.web.page import figures
 from orchestrator.web.page.assets import address
 
@@ -30,8 +32,9 @@ _LONGEST = 2000
 
 def rendered(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
     """The answer that shows `values` in that template."""
-    caller = getattr(request.state, "caller", None)
-    known = {"now": datetime.now(UTC), "here": request.url.path, "caller": caller}
+    caller: Caller = request.state.caller
+    may_act = caller.role is not None and caller.role.may(Role.OPERATOR)
+    known = {"now": datetime.now(UTC), "here": request.url.path, "caller": caller, "may_act": may_act}
     return HTMLResponse(_templates.get_template(template).render(**known, **values), status, _HEADERS)
 
 

@@ -15,7 +15,10 @@ const read = async () => {
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const part of document.querySelectorAll("[data-live]")) {
     const other = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
-    if (other && other.innerHTML !== part.innerHTML && !part.contains(document.activeElement)) part.replaceChildren(...other.childNodes);
+    if (!other || other.innerHTML === part.innerHTML) continue;
+    const link = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    part.replaceChildren(...other.childNodes);
+    if (link) part.querySelector(`a[href="${CSS.escape(link)}"]`)?.focus();
   }
   document.title = fresh.title;
   document.querySelector("footer time").replaceWith(fresh.querySelector("footer time"));
@@ -44,8 +47,9 @@ if (document.querySelector("[data-live]")) {
   const events = new EventSource("/api/v1/events");
   events.onopen = () => { live.textContent = "Live."; };
   events.onerror = () => { live.textContent = "Not live: the service does not answer."; };
+  events.addEventListener("ready", changed);
+  events.addEventListener("reset", changed);
   events.addEventListener("run", changed);
-  events.onmessage = changed;
   setInterval(ticking, 100);
   ticking();
 }
