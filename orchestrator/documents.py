@@ -16,6 +16,7 @@ from orchestrator.model import (
     Job,
     Located,
     Machine,
+    Pause,
     Pruned,
     Restored,
     Run,
@@ -172,6 +173,11 @@ def coming(coming: Coming) -> Document:
         "reason": coming.pause and coming.pause.reason,
         "next": [timestamp(each) for each in coming.times],
     }
+
+
+def pause(pause: Pause) -> Document:
+    """What is kept from running, since when, by whom and why."""
+    return {**dataclasses.asdict(pause), "since": timestamp(pause.since)}
 
 
 def verified(verified: Verified) -> Document:

@@ -143,7 +143,7 @@ class Wiring:
         from orchestrator.scheduler import Scheduler
         from orchestrator.scheduler.single import only_one
         from orchestrator.watching import Watching
-        from orchestrator.web import Parts, listening, make_site, serving
+        from orchestrator.web import Feed, Parts, listening, make_site, serving
 
         logs.to(cast(TextIO, Stream(sys.stderr)))
         settings, clock = self.settings(path), SystemClock()
@@ -164,7 +164,8 @@ class Wiring:
             return _coming(service.jobs, schedules, count)
 
         with only_one(_service_file(settings)), listening(settings.listen) as sockets, closing(watching):
-            service = self._service(load(), watching.witnessed(), slots)
+            feed = Feed(journal.events(), clock)
+            service = self._service(load(), watching.witnessed(feed.witness), slots)
             scheduler = Scheduler(service, schedules, clock, watching.messenger, watching.events.seen)
             demand = Demand(service, journal.requests(), clock, stop)
             parts = Parts(
@@ -173,7 +174,9 @@ class Wiring:
                 ledger=journal.ledger(),
                 schedules=schedules,
                 coming=coming,
+                report=partial(self.report, path),
                 metrics=watching.metrics(service, partial(coming, 1), scheduler.queued),
+                feed=feed,
                 tokens=journal.tokens(),
                 audit=journal.audit(),
             )

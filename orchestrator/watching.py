@@ -12,7 +12,7 @@ from orchestrator.journal import SqlJournal
 from orchestrator.metrics import Events, History, QueueLength, render
 from orchestrator.model import Coming, Delivery, Notices
 from orchestrator.notify.messenger import Messenger
-from orchestrator.ports import Journal
+from orchestrator.ports import Journal, Witness
 from orchestrator.service import Service
 from orchestrator.witnessed import WitnessedJournal
 
@@ -31,10 +31,10 @@ class Watching:
         self.events = Events()
         self.messenger = Messenger(journal.memory(), clock, self.events.notice)
 
-    def witnessed(self) -> Journal:
-        """The journal, with the watchers as its witnesses."""
+    def witnessed(self, *others: Witness) -> Journal:
+        """The journal, with the watchers and `others` as its witnesses."""
         told = notices.witness(self._journal, self.messenger)
-        return WitnessedJournal(self._journal, [logs.witness, self.events.witness, told])
+        return WitnessedJournal(self._journal, [logs.witness, self.events.witness, told, *others])
 
     def configure(self, wanted: Notices, source: Path) -> None:
         """Tell those whom the configuration file `source` names from now on. Raises ConfigError."""

@@ -5,9 +5,10 @@ Starlette and uvicorn.
 others beside the scheduler.
 """
 
+from orchestrator.web.feed import Feed
 from orchestrator.web.parts import Parts
 from orchestrator.web.serving import serving
 from orchestrator.web.site import make_site
 from orchestrator.web.sockets import listening
 
-__all__ = ["Parts", "listening", "make_site", "serving"]
+__all__ = ["Feed", "Parts", "listening", "make_site", "serving"]

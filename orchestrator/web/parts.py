@@ -6,10 +6,12 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from orchestrator.answers import Report
 from orchestrator.demand import Demand
 from orchestrator.model import Coming
 from orchestrator.ports import Audit, Ledger, Schedules, Tokens
 from orchestrator.service import Service
+from orchestrator.web.feed import Feed
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,11 @@ class Parts:
     schedules: Schedules
     #: When each job that has a schedule is due, so many times. Raises JournalError.
     coming: Callable[[int], Sequence[Coming]]
+    #: What became of all machines in so many days, and who has had no good run for so many.
+    report: Callable[[int, int], Report]
     #: The metrics in Prometheus' text format.
     metrics: Callable[[], bytes]
+    feed: Feed
     tokens: Tokens
     audit: Audit
 

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 
 from orchestrator.clock import Clock
-from orchestrator.web import health, login, metrics, page, runs
+from orchestrator.web import events, health, login, machines, metrics, page, records, runs, schedules
 from orchestrator.web.callers import Callers
 from orchestrator.web.gate import Gate
 from orchestrator.web.parts import Parts
@@ -18,8 +18,9 @@ def make_site(parts: Parts, clock: Clock) -> Gate:
     site.state.parts = parts
     site.state.callers = Callers(parts.tokens, clock)
     tell_problems(site)
-    for room in (health, login, metrics, runs, page):
-        site.router.routes.extend(room.router.routes)  # one flat list: the gate looks up the roles by it
+    rooms = (health, login, metrics, runs, events, machines, schedules, records, page)
+    for router in (*(room.router for room in rooms), machines.recovery):
+        site.router.routes.extend(router.routes)  # one flat list: the gate looks up the roles by it
 
     @site.get("/api/v1/openapi.json", include_in_schema=False)
     def description(request: Request) -> dict[str, Any]:

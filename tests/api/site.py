@@ -9,13 +9,14 @@ from typing import Any
 
 import httpx
 
+from orchestrator.answers import Report
 from orchestrator.clock import Deadline, Stop, SystemClock
 from orchestrator.demand import Demand
 from orchestrator.journal import SqlJournal
 from orchestrator.model import Role, TcpListener, Token, UnixListener
 from orchestrator.service import Service
 from orchestrator.tokens import digest_of, new_secret
-from orchestrator.web import Parts, listening, make_site, serving
+from orchestrator.web import Feed, Parts, listening, make_site, serving
 from orchestrator.web.gate import Gate
 from tests.laws.conftest import World
 
@@ -55,7 +56,9 @@ def make_parts(service: Service, journal: SqlJournal, demand: Demand) -> Parts:
         ledger=journal.ledger(),
         schedules=journal.schedules(),
         coming=lambda count: [],
+        report=lambda days, overdue: Report(SystemClock().now(), (), (), (), ()),
         metrics=lambda: b"",
+        feed=Feed(journal.events(), SystemClock()),
         tokens=journal.tokens(),
         audit=journal.audit(),
     )
