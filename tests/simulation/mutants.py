@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from orchestrator import copying, guard_main, policy, recovery, service, settling, thawing, transaction, window
+from orchestrator import closing, copying, guard_main, policy, recovery, service, settling, thawing, window
 from orchestrator.clock import Clock, Deadline
 from orchestrator.closing import Closing
 from orchestrator.errors import CallError, Superseded
@@ -190,7 +190,7 @@ def discard_without_asking() -> Iterator[None]:
         settling.discard(driver, plan, recorder, deadline, record)
 
     with ExitStack() as stack:
-        for module in (transaction, recovery):
+        for module in (closing, recovery):
             stack.enter_context(patch.object(module, "settle_cut", at_once))
         yield
 
