@@ -9,6 +9,7 @@ from random import Random
 
 from orchestrator.clock import Stop
 from orchestrator.model import Job, PreFlush, Quiesce
+from orchestrator.policy import shortest_fuse
 from orchestrator.service import Service
 from tests.matrix.boundaries import Boundary, Recording, ScriptedWeather, Trouble
 from tests.simulation import processes
@@ -31,6 +32,8 @@ class Case:
     group: bool = False
     #: The cut only begins a copy, as a backup does.
     copies: bool = False
+    #: The guest has a fuse, and nobody recovers before it has burnt.
+    fuse: bool = False
     #: What goes wrong beside the kills.
     trouble: Trouble | None = None
     #: The crossing at which the run is ended; None: it is let live.
@@ -91,6 +94,13 @@ class OneGroup(OneRun):
         return [replace(job, machines=("vm1", "vm2"), group=True) for job in super().draw_jobs()]
 
 
+class OneFuse(OneRun):
+    """A run with a fuse, the shortest one that its limits allow."""
+
+    def draw_jobs(self) -> list[Job]:
+        return [replace(job, fuse=shortest_fuse(job.freeze_timeout, job.hold_limit)) for job in super().draw_jobs()]
+
+
 class OneCopy(OneRun):
     """A run whose cut only begins a copy."""
 
@@ -104,7 +114,7 @@ def live(case: Case, *, traced: bool = False) -> Seen:
     scheduler = Recording(chance, [] if traced else None)
     weather = ScriptedWeather(chance, case.trouble)
     weather.scheduler = scheduler
-    kind = OneGroup if case.group else OneCopy if case.copies else OneRun
+    kind = OneGroup if case.group else OneCopy if case.copies else OneFuse if case.fuse else OneRun
     world = kind(chance, scheduler, weather)
     with of_the_simulation(scheduler), world.host.serving():
         try:

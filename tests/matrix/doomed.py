@@ -32,7 +32,7 @@ SEAMS: dict[str, tuple[type, tuple[str, ...]]] = {
     "agent": (GuestAgent, ("sync", "ping", "info", "osinfo", "fsinfo", "freeze_status", "freeze", "thaw")),
     "driver": (ExternalSnapshot, ("plan", "prepare", "cut", "happened", "discard")),
     "guard": (ProcessGuard, ("prepare", "arm", "tell", "record")),
-    "journal": (SqlJournal, ("open_run", "record", "move", "take_over", "run", "open_runs")),
+    "journal": (SqlJournal, ("open_run", "record", "move", "take_over", "run", "open_runs", "snapshots", "history")),
 }
 
 

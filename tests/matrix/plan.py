@@ -21,6 +21,7 @@ class Column(StrEnum):
     JOURNAL = "the journal refuses, or is unheard"
     RECOVERY = "recovery ended too"
     BOTH = "recovery and guard ended too"
+    FUSE = "its guard too, with a fuse"
 
 
 #: The row of what a run does only when something went wrong.
@@ -43,8 +44,8 @@ class Place:
     case: Case
 
 
-#: The run that the table is about.
-ALONE = Case()
+#: The run that the table is about, and the same with a fuse, which crosses a few more boundaries.
+ALONE, FUSED = Case(), Case(fuse=True)
 
 
 def boundaries(whole: Case = ALONE) -> tuple[Boundary, ...]:
@@ -78,6 +79,12 @@ def pairs(whole: Case = ALONE) -> Iterator[Place]:
             case = replace(whole, end=boundary.crossing, with_guard=column is Column.BOTH)
             for second in live(case).recovery:
                 yield Place(boundary.name, column, replace(case, recovery_end=second.crossing))
+
+
+def with_fuse() -> Iterator[Place]:
+    """The run is ended with its guard at every boundary: what is frozen then, its fuse alone can thaw."""
+    for boundary in boundaries(FUSED):
+        yield Place(boundary.name, Column.FUSE, replace(FUSED, end=boundary.crossing, with_guard=True))
 
 
 def cell(seen: Iterable[Seen]) -> str:

@@ -8,7 +8,7 @@ import pytest
 from tests.matrix.boundaries import Trouble, troubles
 from tests.matrix.case import Case, live
 from tests.matrix.document import read
-from tests.matrix.plan import Column, Place, boundaries, pairs, singles, with_faults
+from tests.matrix.plan import FUSED, Column, Place, boundaries, pairs, singles, with_faults, with_fuse
 from tests.simulation.mutants import (
     Mutant,
     guard_armed_after_the_freeze,
@@ -60,6 +60,16 @@ def test_and_so_in_all_combinations(many: Many, case: Case) -> None:
     assert broken(many(case)) == []
 
 
+def test_a_fuse_thaws_where_nobody_else_is_left() -> None:
+    """And neither the run nor its recovery calls good what it let go."""
+    thawed = [live(place.case) for place in with_fuse()]
+    assert [seen.broken for seen in thawed if seen.broken is not None] == []
+    burnt = [seen for seen in thawed if seen.thawed_by == "fuse"]
+    assert len(burnt) > 5
+    assert all(seen.frozen is not None and seen.frozen < 22 for seen in burnt)
+    assert {seen.ended for seen in burnt} == {"recovered none", "recovered crash"}
+
+
 def test_a_run_in_which_nothing_goes_wrong_is_done() -> None:
     seen = live(Case())
     assert (seen.broken, seen.ended) == (None, "done filesystem")
@@ -103,7 +113,7 @@ def test_a_broken_law_is_noticed(mutant: Mutant) -> None:
 
 def test_the_document_tells_of_every_boundary_of_today() -> None:
     told = {row[0] for row in rows(read("fake"))}
-    untold = [boundary.name for boundary in boundaries() if boundary.name not in told]
+    untold = [boundary.name for boundary in boundaries(FUSED) if boundary.name not in told]
     assert not untold, "write the document anew: .venv/bin/python -m tests.matrix"
 
 

@@ -8,7 +8,7 @@ history in which a law was broken can be looked at again, line by line: `python 
 ==============  ==============================================================================================
 `scheduler`     virtual time; processes that may be killed or hang; their threads, as greenlets
 `clock`         the product's seam to time
-`guest`         a kernel that holds file systems frozen, and an agent with its own belief about it
+`guest`         a kernel that holds file systems frozen, an agent with its own belief about it, and a fuse
 `channel`       the product's seam to the agent: `ports.Agent`
 `storage`       the storage, and the product's seam to it: `ports.Driver`
 `journal`       the product's seam to the journal: `ports.Journal`

@@ -27,17 +27,21 @@ def soak(first: int, count: int, jobs: int) -> int:
     """Let many histories happen, and show the first in which a law was broken."""
     began = time.monotonic()
     ends: Counter[str] = Counter()
-    killed = 0
+    killed = burnt = 0
     with multiprocessing.get_context("forkserver").Pool(jobs) as pool:
         for number, history in enumerate(pool.imap(live, range(first, first + count), chunksize=50), 1):
             ends += history.ends
             killed += history.killed
+            burnt += history.burnt
             if history.broken:
                 pool.terminate()
                 return show(live(history.seed, traced=True), trace=True)
             if number % 5_000 == 0 or number == count:
                 rate = number / (time.monotonic() - began) * 60
-                print(f"{number} histories, {killed} kills: every law held; {rate:.0f} a minute", flush=True)
+                print(
+                    f"{number} histories, {killed} kills, {burnt} thaws by a fuse: every law held; {rate:.0f} a minute",
+                    flush=True,
+                )
     print("How the machines of their runs ended:")
     print(*(f"{count:10}  {end}" for end, count in ends.most_common()), sep="\n")
     return 0

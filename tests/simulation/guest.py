@@ -86,7 +86,9 @@ class Guest:
         self._scheduler, self._weather, self._chance = scheduler, weather, scheduler.chance
         #: The kernel: what is frozen, and by whom.
         self.frozen: dict[str, Hold] = {}
-        #: What was thawed through the agent: by whom, and for how many seconds it was frozen.
+        #: The fuses that are lit in it: when each burns, by the run that lit it.
+        self.fuses: dict[str, float] = {}
+        #: What was thawed by the agent or a fuse: by whom, and for how many seconds it was frozen.
         self.thaws: list[tuple[str, float]] = []
         #: The agent's belief, and since when a stranger's freeze is what it believes in.
         self.believes_frozen = False
@@ -120,10 +122,31 @@ class Guest:
         return max((hold.since for hold in holds if hold), default=None) if all(holds) else None
 
     def thaw_past_the_agent(self, mounts: Sequence[str]) -> None:
-        """Somebody thaws with `fsfreeze -u`, or a fuse burns: the agent goes on believing."""
+        """Somebody thaws with `fsfreeze -u`: the agent goes on believing."""
         self._scheduler.tell(f"{self.name}: another hand thaws {', '.join(mounts)}")
         for mount in mounts:
             self.frozen.pop(mount, None)
+
+    def light(self, run_id: str, seconds: float) -> None:
+        """Light a fuse, and put out any other."""
+        at = self._scheduler.now + seconds
+        self.fuses = {run_id: at}
+        self._scheduler.at(at, lambda: self._burn(run_id, at))
+
+    def put_out(self, run_id: str) -> bool:
+        """Put out the fuse of a run, and tell whether there was one."""
+        return self.fuses.pop(run_id, None) is not None
+
+    def _burn(self, run_id: str, at: float) -> None:
+        """A fuse that was not put out thaws all, and asks nobody."""
+        if self.fuses.get(run_id) == at:
+            del self.fuses[run_id]
+            self._scheduler.tell(f"{self.name}: the fuse of run {run_id} burns")
+            self._note_thaw("fuse")
+            self.frozen.clear()
+
+    def _note_thaw(self, by: str) -> None:
+        self.thaws += [(by, self._scheduler.now - hold.since) for hold in self.frozen.values()]
 
     # The agent's work
 
@@ -218,7 +241,7 @@ class Guest:
         if self.foreign_since is not None and self.frozen and by != STRANGER:
             self.on_foreign_thaw(self.foreign_since)
         count = len(self.frozen)
-        self.thaws += [(by, self._scheduler.now - hold.since) for hold in self.frozen.values()]
+        self._note_thaw(by)
         self.frozen.clear()
         self.believes_frozen, self.foreign_since = False, None
         return count

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from unittest.mock import patch
 
+from orchestrator.clock import Stop
 from orchestrator.recovery import InHand
 from tests.simulation import processes
 from tests.simulation.reckoning import check_run
@@ -27,6 +28,8 @@ class History:
     ends: Counter[str]
     #: How many processes were killed.
     killed: int
+    #: How many file systems were let go by a fuse.
+    burnt: int
     trace: tuple[str, ...] = ()
 
     @property
@@ -55,7 +58,8 @@ def live(seed: int, *, traced: bool = False) -> History:
             scheduler.end()
     killed = sum(process.doom is not None and not process.alive for process in world.processes)
     ends = Counter(f"{t.state} {t.consistency}" for run in world.journal.runs.values() for t in run.targets)
-    return History(seed, broken, ends, killed, tuple(trace or ()))
+    burnt = sum(by == "fuse" for guest in world.guests.values() for by, _ in guest.thaws)
+    return History(seed, broken, ends, killed, burnt, tuple(trace or ()))
 
 
 @contextmanager
@@ -80,8 +84,8 @@ class InHandOfEach:
     def __contains__(self, run_id: str) -> bool:
         return run_id in self._of[self._scheduler.process.number]
 
-    def taking(self, run_id: str) -> AbstractContextManager[None]:
-        return self._of[self._scheduler.process.number].taking(run_id)
+    def taking(self, run_id: str, stop: Stop | None = None) -> AbstractContextManager[None]:
+        return self._of[self._scheduler.process.number].taking(run_id, stop)
 
 
 class RunIds:

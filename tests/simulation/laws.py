@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from orchestrator import states
 from orchestrator.errors import CallError, CommandDisabled, Unreachable
-from orchestrator.model import Action, Consistency, Cut, Outcome, Run, State, Target
+from orchestrator.model import Action, Consistency, Cut, Outcome, Quiesce, Run, State, Target
 from tests.fakes.journal import MemoryJournal
 from tests.simulation.guard import Guards
 from tests.simulation.guest import Guest
@@ -35,6 +35,9 @@ class Laws:
         self._cuts: set[tuple[str, str]] = set()
         #: When somebody asked for what each run does; a stranger's freeze from before then is not to be touched.
         self._asked: dict[str, float] = {}
+        #: Fuses, each of a run in a machine, that were lit, and that somebody tried to put out.
+        self._lit: set[tuple[str, str]] = set()
+        self._put_out: set[tuple[str, str]] = set()
         #: The run that a thread opened last.
         self.opened: dict[object, str] = {}
 
@@ -60,6 +63,8 @@ class Laws:
         guard, _ = self._guards.last(process, (run.id, guest.name))
         self.check(guard is not None, f"{guest.name}: frozen, and no guard was armed for it")
         assert run.job is not None
+        promised = run.job.fuse is not None and run.job.quiesce is Quiesce.REQUIRED
+        self.check(not promised or (run.id, guest.name) in self._lit, f"{guest.name}: frozen without its fuse")
         self._windows[guest.name] = Window(process, run, run.job, self._scheduler.now, guest.excused)
         return self._windows[guest.name]
 
@@ -109,6 +114,22 @@ class Laws:
         if found is not None:
             older = since < self._asked[found[0].id]
             self.check(not older, f"{guest.name}: a stranger's freeze, older than our run, was thawed")
+
+    # The fuse
+
+    def fuse_to_be_lit(self, run_id: str, guest: Guest) -> None:
+        """A fuse is about to be lit: the journal knows, so that somebody puts it out."""
+        found = self._find_open(guest.name)
+        known = found is not None and found[0].id == run_id and _intended(found[0], guest.name, Action.FUSE)
+        self.check(known, f"{guest.name}: a fuse is lit, and the journal does not know")
+
+    def fuse_lit(self, run_id: str, guest: Guest) -> None:
+        """A fuse burns its time in the guest."""
+        self._lit.add((run_id, guest.name))
+
+    def fuse_to_be_put_out(self, run_id: str, guest: Guest) -> None:
+        """Somebody tries to put it out."""
+        self._put_out.add((run_id, guest.name))
 
     # The storage
 
@@ -178,6 +199,8 @@ class Laws:
         if before.state in states.OPEN and after.state not in states.OPEN:
             name = after.machine.name
             self.check(not self.guests[name].held_by(run.id), f"{name}: {after.state}, and frozen by us")
+            forgotten = run.id in self.guests[name].fuses and (run.id, name) not in self._put_out
+            self.check(not forgotten, f"{name}: {after.state}, and nobody has tried to put out its fuse")
 
     def _find_open(self, machine: str) -> tuple[Run, Target] | None:
         for run in self._journal.open_runs():

@@ -305,6 +305,60 @@ def copy_published_early() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def fuse_promise_not_kept() -> Iterator[None]:
+    """A fuse that cannot be lit is done without, whatever the job demands."""
+    real = Transaction._light
+
+    def trying(self: Transaction, lane: Lane) -> None:
+        with suppress(CallError):
+            real(self, lane)
+
+    with patch.object(Transaction, "_light", trying):
+        yield
+
+
+@contextmanager
+def fuse_lit_before_its_intent() -> Iterator[None]:
+    """The fuse is lit with all else that is prepared, before the journal knows that there may be one."""
+    prepare = Transaction._prepare
+
+    def prepare_and_light(self: Transaction, lane: Lane) -> None:
+        prepare(self, lane)
+        light(self, lane)
+
+    light = Transaction._light
+    with (
+        patch.object(Transaction, "_prepare", prepare_and_light),
+        patch.object(Transaction, "_light", lambda self, lane: None),
+    ):
+        yield
+
+
+def fuse_left_by_recovery() -> AbstractContextManager[Any]:
+    """Recovery thaws, and leaves the fuse of the dead run to burn in somebody's next window."""
+    return patch.object(Recovery, "_put_out_fuse", lambda *_: None)
+
+
+def fuse_left_by_the_run() -> AbstractContextManager[Any]:
+    """The run ends, and leaves its fuse to burn in somebody's next window."""
+    return patch.object(Closing, "_put_out", lambda *_: None)
+
+
+@contextmanager
+def burnt_fuse_excused() -> Iterator[None]:
+    """A thaw that finds nothing frozen comes after a fuse, which is one of ours: so the cut is called consistent."""
+    real = policy.doubt_about
+
+    def excusing(steps: Sequence[Step]) -> str | None:
+        doubt = real(steps)
+        lit = any(step.action is Action.FUSE and step.outcome is Outcome.DONE for step in steps)
+        return None if doubt and lit and "found only 0" in doubt else doubt
+
+    with patch.object(policy, "doubt_about", excusing):
+        yield
+
+
 MUTANTS: list[Mutant] = [
     thaw_only_after_a_successful_freeze,
     thaw_assumed,
@@ -328,4 +382,9 @@ MUTANTS: list[Mutant] = [
     guard_that_thaws_for_ever,
     begun_copy_taken_for_a_backup,
     copy_published_early,
+    fuse_promise_not_kept,
+    fuse_lit_before_its_intent,
+    fuse_left_by_recovery,
+    fuse_left_by_the_run,
+    burnt_fuse_excused,
 ]

@@ -28,14 +28,16 @@ ENDS = {
 @pytest.mark.timeout(600)
 def test_no_law_is_broken() -> None:
     ends: Counter[str] = Counter()
-    killed = 0
+    killed = burnt = 0
     for seed in range(1, HISTORIES + 1):
         history = live(seed)
         assert history.broken is None, f"python -m tests.simulation --seed {seed} --trace: {history.broken}"
         ends += history.ends
         killed += history.killed
+        burnt += history.burnt
     assert set(ends) >= ENDS
     assert killed > HISTORIES / 10
+    assert burnt > 0, "no fuse was the last who could thaw a guest"
 
 
 def test_a_seed_goes_the_same_way_in_every_process() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from random import Random
 
 from orchestrator.model import Job, Machine, Owner, PreFlush, Quiesce
+from orchestrator.policy import shortest_fuse
 from orchestrator.ports import Agent, Driver, Hypervisor
 from orchestrator.service import Service
 from tests.fakes.journal import MemoryJournal
@@ -98,6 +99,7 @@ class World:
     def _job(self, name: str) -> Job:
         chance = self.chance
         machines = chance.sample(list(self.guests), chance.randint(1, len(self.guests)))
+        freeze_timeout, hold_limit = chance.choice([1.0, 5.0, 30.0]), chance.choice([0.5, 2.0, 5.0])
         return Job(
             name,
             tuple(machines),
@@ -105,8 +107,9 @@ class World:
             quiesce=chance.choice([Quiesce.REQUIRED, Quiesce.REQUIRED, Quiesce.PREFERRED, Quiesce.OFF]),
             mountpoints=chance.choice([(), (), ("/",)]),
             group=chance.random() < 0.4,
-            freeze_timeout=chance.choice([1.0, 5.0, 30.0]),
-            hold_limit=chance.choice([0.5, 2.0, 5.0]),
+            freeze_timeout=freeze_timeout,
+            hold_limit=hold_limit,
+            fuse=chance.choice([None, shortest_fuse(freeze_timeout, hold_limit)]),
             thaw_timeout=chance.choice([5.0, 20.0, 60.0]),
             pre_flush=chance.choice([PreFlush.OFF, PreFlush.SYNC]),
         )
