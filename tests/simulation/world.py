@@ -109,7 +109,8 @@ class World:
             group=chance.random() < 0.4,
             freeze_timeout=freeze_timeout,
             hold_limit=hold_limit,
-            fuse=chance.choice([None, shortest_fuse(freeze_timeout, hold_limit)]),
+            # The last one is shorter than the settings allow, so that it burns in a window.
+            fuse=chance.choice([None, shortest_fuse(freeze_timeout, hold_limit), 1.0]),
             thaw_timeout=chance.choice([5.0, 20.0, 60.0]),
             pre_flush=chance.choice([PreFlush.OFF, PreFlush.SYNC]),
         )
