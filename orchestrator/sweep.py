@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 
+from orchestrator.belief import left_by
 from orchestrator.clock import Clock, Deadline, Stop, Task
 from orchestrator.errors import CallError, Unreachable
 from orchestrator.model import FreezeStatus, Machine, Power, Run, Sight, Sighting, State
@@ -70,7 +71,7 @@ class Sweep:
         return None
 
     def _ask(self, machine: Machine) -> Sight:
-        """What the machine says by itself. Raises CallError."""
+        """What the machine says by itself; a freeze of ours that is over counts for nothing. Raises CallError."""
         deadline = Deadline.after(self._clock, _ANSWER)
         with ExitStack() as stack:
             hypervisor = self._connections.hypervisor(machine)
@@ -79,7 +80,10 @@ class Sweep:
                 stack.enter_context(closing(hypervisor))
                 if _is_off(hypervisor, deadline):
                     return Sight.OFF
-            return Sight.FOREIGN if _is_frozen(agent, deadline) else Sight.THAWED
+            if not _is_frozen(agent, deadline):
+                return Sight.THAWED
+            left = left_by(self._journal, machine, self._host, agent, deadline)
+            return Sight.FOREIGN if left is None else Sight.THAWED
 
 
 class _Fresh:

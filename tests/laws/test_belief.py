@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from orchestrator.errors import FrozenByOther
-from orchestrator.model import Action, Outcome, Run, State, Trigger, Way
+from orchestrator.model import Action, Outcome, Run, Sight, State, Trigger, Way
 from tests.fakes import faults
 from tests.fakes.agent import FakeAgent
 from tests.laws.conftest import World
@@ -58,6 +58,16 @@ def test_the_next_run_tells_it_and_goes_on(world: World, guest: FakeAgent, left:
 def test_and_so_does_a_thaw_by_hand_without_force(world: World, guest: FakeAgent, left: Run) -> None:
     assert world.service().thaw("vm").state is State.DONE
     assert not guest.believes_frozen
+
+
+def test_a_sweep_calls_it_no_foreign_freeze_and_leaves_it(
+    world: World, guest: FakeAgent, second: FakeAgent, left: Run
+) -> None:
+    _, (sighting,) = world.service().sweep()
+    assert (sighting.saw, THAW in guest.calls) == (Sight.THAWED, False)
+    freeze(second, guest)
+    _, (sighting,) = world.service().sweep()
+    assert sighting.saw is Sight.FOREIGN
 
 
 def test_it_is_remembered_while_the_agent_is_away(world: World, guest: FakeAgent, left: Run) -> None:
