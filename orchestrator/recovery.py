@@ -51,6 +51,11 @@ class InHand:
     def __contains__(self, run_id: str) -> bool:
         return run_id in self._runs
 
+    def ids(self) -> frozenset[str]:
+        """The ids of these runs."""
+        with self._lock:
+            return frozenset(self._runs)
+
     @contextmanager
     def taking(self, run_id: str, stop: Stop | None = None) -> Iterator[None]:
         """Within the `with`, the run is in hand, and `stop` ends it. Raises Superseded when it is already."""
@@ -117,7 +122,8 @@ class Recovery:
 
         A task returns the run as it is then, or None when somebody was faster. Raises JournalError.
         """
-        abandoned = [run for run in self._journal.open_runs() if self.is_abandoned(run)]
+        # Every run begins with this: those that this process has in hand, maybe hundreds, are not read.
+        abandoned = [run for run in self._journal.open_runs(apart_from=in_hand.ids()) if self.is_abandoned(run)]
         settle = self._settle_unless_settled
         return [(run, Task(self._clock, f"recover {run.id}", partial(settle, run))) for run in abandoned]
 

@@ -3,7 +3,7 @@
 Nothing is written to the journal between freeze and thaw, so no witness is ever told within a window.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 from orchestrator.model import Owner, Run, Snapshot, State, Step, Target
@@ -43,9 +43,9 @@ class WitnessedJournal:
         """See `ports.Journal`."""
         return self._journal.run(run_id)
 
-    def open_runs(self) -> tuple[Run, ...]:
+    def open_runs(self, *, apart_from: Collection[str] = ()) -> tuple[Run, ...]:
         """See `ports.Journal`."""
-        return self._journal.open_runs()
+        return self._journal.open_runs(apart_from=apart_from)
 
     def snapshots(
         self, *, job: str | None = None, machine: str | None = None, let_go: bool = False

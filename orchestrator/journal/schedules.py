@@ -1,11 +1,13 @@
 """What the scheduler remembers: up to when the times of a job are decided, and what is paused."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select, update
 
+from orchestrator.journal import tables
 from orchestrator.journal.database import Database, insert_unless_there
-from orchestrator.journal.tables import horizons, pauses
+from orchestrator.journal.tables import pauses
 from orchestrator.model import Horizon, Pausable, Pause
 
 
@@ -20,15 +22,26 @@ class SqlSchedules:
         with self._database.reading() as connection:
             return {
                 row.job_name: Horizon(row.schedule, row.first, row.horizon)
-                for row in connection.execute(select(horizons))
+                for row in connection.execute(select(tables.horizons))
             }
 
-    def decided(self, job: str, horizon: Horizon) -> None:
+    def decided(self, horizons: Mapping[str, Horizon]) -> None:
         """See `ports.Schedules`."""
-        row = {"job_name": job, "schedule": horizon.schedule, "first": horizon.first, "horizon": horizon.until}
+        rows = [
+            {"job_name": job, "schedule": each.schedule, "first": each.first, "horizon": each.until}
+            for job, each in horizons.items()
+        ]
+        if not rows:
+            return
         with self._database.writing() as connection:
-            connection.execute(delete(horizons).filter_by(job_name=job))
-            connection.execute(horizons.insert(), row)
+            connection.execute(delete(tables.horizons).where(tables.horizons.c.job_name == bindparam("job_name")), rows)
+            connection.execute(tables.horizons.insert(), rows)
+
+    def passed(self, job: str, until: datetime) -> None:
+        """See `ports.Schedules`."""
+        behind = (tables.horizons.c.job_name == job) & (tables.horizons.c.horizon < until)
+        with self._database.writing() as connection:
+            connection.execute(update(tables.horizons).where(behind).values(horizon=until))
 
     def pauses(self) -> tuple[Pause, ...]:
         """See `ports.Schedules`."""

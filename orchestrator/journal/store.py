@@ -1,6 +1,6 @@
 """The journal's promises in SQL: guarded writes in one transaction each, and reads in a constant number of queries."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import ColumnElement, Connection, Insert, delete, exists, func, select, union_all, update
 
@@ -146,10 +146,10 @@ class SqlJournal:
                 raise NotFound(f"{run_id!r} is the beginning of several runs: {', '.join(found)}")
             return load(connection, runs.c.id == found[0])[0]
 
-    def open_runs(self) -> tuple[Run, ...]:
+    def open_runs(self, *, apart_from: Collection[str] = ()) -> tuple[Run, ...]:
         """See `ports.Journal`."""
         with self._database.reading() as connection:
-            return load(connection, runs.c.state.in_(states.OPEN))
+            return load(connection, runs.c.state.in_(states.OPEN) & runs.c.id.not_in(list(apart_from)))
 
     def snapshots(
         self, *, job: str | None = None, machine: str | None = None, let_go: bool = False

@@ -1,6 +1,6 @@
 """The durable memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -44,8 +44,8 @@ class Journal(Protocol):
         """One run with its steps; an unambiguous beginning of the id will do. Raises NotFound."""
         ...
 
-    def open_runs(self) -> tuple[Run, ...]:
-        """All runs that have an open target, with their steps, oldest first."""
+    def open_runs(self, *, apart_from: Collection[str] = ()) -> tuple[Run, ...]:
+        """All runs that have an open target, but those with these ids, with their steps, oldest first."""
         ...
 
     def snapshots(
@@ -78,8 +78,12 @@ class Schedules(Protocol):
         """Of each job that was ever scheduled, up to when its times are decided."""
         ...
 
-    def decided(self, job: str, horizon: Horizon) -> None:
-        """Remember a job's horizon in place of the one before."""
+    def decided(self, horizons: Mapping[str, Horizon]) -> None:
+        """Remember these horizons, by job, in place of those before."""
+        ...
+
+    def passed(self, job: str, until: datetime) -> None:
+        """Move a job's horizon there, unless it is there or beyond."""
         ...
 
     def pauses(self) -> tuple[Pause, ...]:

@@ -120,10 +120,12 @@ class Scheduler:
             horizons, pauses = self._schedules.horizons(), self._schedules.pauses()
             paused = {kind: {pause.name for pause in pauses if pause.kind is kind} for kind in Pausable}
             jobs = self._service.jobs
-            for job in [jobs[name] for name in names or jobs if name in jobs]:  # one may have just gone
-                horizon = self._horizon(job, horizons.get(job.name))
-                if horizon is not None and job.name not in self._queue:
-                    self._decide(job, horizon, paused)
+            wanted = [jobs[name] for name in names or jobs if name in jobs]  # one may have just gone
+            now = {job.name: self._horizon(job, horizons.get(job.name)) for job in wanted if _is_scheduled(job)}
+            self._schedules.decided({name: each for name, each in now.items() if each is not horizons.get(name)})
+            for job in wanted:
+                if job.name in now and job.name not in self._queue:
+                    self._decide(job, now[job.name], paused)
 
     def _decide(self, job: Job, horizon: Horizon, paused: Mapping[Pausable, set[str]]) -> None:
         zone, now = zone_of(job), self._clock.now()
@@ -142,28 +144,23 @@ class Scheduler:
             self._queue.put(Due(job, decision.run, machines))
         elif decision.horizon is not None:
             log.warning("let go", job=job.name, scheduled_for=decision.horizon.isoformat(), why=decision.let_go)
-            self._schedules.decided(job.name, replace(horizon, until=decision.horizon))
+            self._schedules.passed(job.name, decision.horizon)
             if decision.missed:
                 self._notifier.tell(notices.of_missed(job.name, decision.horizon, decision.let_go or ""))
 
-    def _horizon(self, job: Job, known: Horizon | None) -> Horizon | None:
-        """The horizon of a job that has a schedule. One that is new, or has another one now, begins now.
+    def _horizon(self, job: Job, known: Horizon | None) -> Horizon:
+        """The horizon of a job. One that is new, or has another schedule now, begins now.
 
         One that lies ahead is from a clock that was wrong: waiting for it could last years. What was run is run once.
         """
-        if job.schedule is None and job.every is None:
-            return None
         now = self._clock.now()
         schedule = f"{job.schedule or job.every} {job.timezone or ''}".strip()
         if known is not None and known.schedule == schedule:
             if known.until <= now:
                 return known
-            new = replace(known, until=now)
-        else:
-            # An interval is due at once; a time of the day is waited for.
-            new = Horizon(schedule, now, now - timedelta(microseconds=1) if job.every is not None else now)
-        self._schedules.decided(job.name, new)
-        return new
+            return replace(known, until=now)
+        # An interval is due at once; a time of the day is waited for.
+        return Horizon(schedule, now, now - timedelta(microseconds=1) if job.every is not None else now)
 
     def _run(self, due: Due, stop: Stop) -> None:
         """Run what is due, and remember it, so that it is not due again."""
@@ -183,8 +180,7 @@ class Scheduler:
             log.error("run failed", job=due.job.name, error=str(error))
             self._notifier.tell(notices.of_unbegun(due.job.name, error))
         try:
-            horizon = self._schedules.horizons()[due.job.name]
-            self._schedules.decided(due.job.name, replace(horizon, until=max(due.at, horizon.until)))
+            self._schedules.passed(due.job.name, due.at)
         except JournalError as error:
             log.error("the journal is away", error=str(error))
 
@@ -280,6 +276,10 @@ def differences(before: Mapping[str, object], now: Mapping[str, object]) -> Sequ
     changed = {name for name in now.keys() & before.keys() if now[name] != before[name]}
     marked = {"+": added, "-": removed, "~": changed}
     return [f"{mark}{name}" for mark, names in marked.items() for name in sorted(names)]
+
+
+def _is_scheduled(job: Job) -> bool:
+    return job.schedule is not None or job.every is not None
 
 
 def _tell(run: Run) -> None:

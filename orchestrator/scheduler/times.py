@@ -39,21 +39,22 @@ class Cron:
 
     def after(self, moment: datetime) -> datetime:
         """See `Times`."""
-        day = moment.astimezone(self._zone).date()
-        while True:
-            # Where the clock is changed, what belongs to one day may come after what belongs to the next.
-            near = [day + timedelta(days=number) for number in (-1, 0, 1)]
-            later = [instant for day in near for instant in _of_day(self._times, self._zone, day) if instant > moment]
-            if later:
-                return min(later)
+        day = moment.astimezone(self._zone).date() - timedelta(days=1)
+        while not (later := self._of(day, moment)):
             day += timedelta(days=1)
+        # Where the clock is changed, what belongs to one day may come after what belongs to the next.
+        return min(later + self._of(day + timedelta(days=1), moment))
+
+    def _of(self, day: date, moment: datetime) -> list[datetime]:
+        """The instants after `moment` that belong to that day."""
+        if not self._times.fits(day):
+            return []
+        return [instant for instant in _of_day(self._times, self._zone, day) if instant > moment]
 
 
 @lru_cache(maxsize=4096)  # the same days are asked for again and again, of each job
 def _of_day(times: cron.Cron, zone: ZoneInfo, day: date) -> Sequence[datetime]:
-    """The instants that belong to one day of the calendar."""
-    if not times.fits(day):
-        return ()
+    """The instants that belong to one day of the calendar, which fits."""
     instants = set()
     for hour, minute in product(times.hours, times.minutes):
         local = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
@@ -76,11 +77,15 @@ class Every:
         return self._first + ((moment - self._first) // self._step + 1) * self._step
 
 
+#: All jobs are looked at every minute: an expression takes longer to read than to answer.
+_cron = lru_cache(maxsize=4096)(Cron)
+
+
 def times(job: Job, zone: ZoneInfo, first: datetime) -> Times | None:
     """When a job is due; None when it is started on demand only. `first` is where the grid of an interval begins."""
     if job.every is not None:
         return Every(job.every, first)
-    return None if job.schedule is None else Cron(job.schedule, zone)
+    return None if job.schedule is None else _cron(job.schedule, zone)
 
 
 def zone_of(job: Job) -> ZoneInfo:

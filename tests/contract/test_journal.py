@@ -264,6 +264,7 @@ def test_open_runs_come_with_their_steps_oldest_first(journal: Journal) -> None:
     moved(journal, journal.open_run(a_run("r0", "db4")), "db4", State.FAILED)
     late = moved(journal, late, "db2", State.FAILED)
     assert journal.open_runs() == (replace(early, steps=(a_step("db1"),)), late)
+    assert journal.open_runs(apart_from=["r1", "r0", "unknown"]) == (late,)
 
 
 def test_the_history_names_stuck_runs_first_and_then_the_newest(journal: Journal) -> None:

@@ -32,10 +32,19 @@ def test_nothing_is_decided_or_paused_at_first(schedules: Schedules) -> None:
 
 def test_the_last_horizon_of_each_job_is_remembered(schedules: Schedules) -> None:
     later = Horizon("every 1h", NOW, NOW + timedelta(days=3, microseconds=1))
-    schedules.decided("nightly", HORIZON)
-    schedules.decided("hourly", HORIZON)
-    schedules.decided("nightly", later)
+    schedules.decided({})
+    schedules.decided({"nightly": HORIZON, "hourly": HORIZON})
+    schedules.decided({"nightly": later})
     assert schedules.horizons() == {"hourly": HORIZON, "nightly": later}
+
+
+def test_a_horizon_only_moves_on(schedules: Schedules) -> None:
+    later = NOW + timedelta(microseconds=1)
+    schedules.decided({"nightly": HORIZON, "hourly": HORIZON})
+    schedules.passed("nightly", later)
+    schedules.passed("nightly", NOW)
+    schedules.passed("unknown", later)
+    assert schedules.horizons() == {"hourly": HORIZON, "nightly": Horizon("0 2 * * *", NOW, later)}
 
 
 def test_a_pause_lasts_until_it_is_resumed(schedules: Schedules) -> None:

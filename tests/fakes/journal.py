@@ -3,7 +3,7 @@
 It passes the contract suite of the real one, so that what is shown with it holds for the real one too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from orchestrator import states
@@ -71,8 +71,8 @@ class MemoryJournal:
             raise NotFound(f"{run_id!r} is the beginning of several runs: {', '.join(found[:5])}")
         return self._known(found[0] if found else run_id)
 
-    def open_runs(self) -> tuple[Run, ...]:
-        found = [run for run in self.runs.values() if run.state in states.OPEN]
+    def open_runs(self, *, apart_from: Collection[str] = ()) -> tuple[Run, ...]:
+        found = [run for run in self.runs.values() if run.state in states.OPEN and run.id not in apart_from]
         return tuple(sorted(found, key=lambda run: (run.started_at, run.id)))
 
     def snapshots(

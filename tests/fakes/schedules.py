@@ -1,6 +1,8 @@
 """The scheduler's memory, for as long as the program runs."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from orchestrator.model import Horizon, Pausable, Pause
 
@@ -15,8 +17,12 @@ class MemorySchedules:
     def horizons(self) -> dict[str, Horizon]:
         return dict(self.known)
 
-    def decided(self, job: str, horizon: Horizon) -> None:
-        self.known[job] = horizon
+    def decided(self, horizons: Mapping[str, Horizon]) -> None:
+        self.known |= horizons
+
+    def passed(self, job: str, until: datetime) -> None:
+        if job in self.known and self.known[job].until < until:
+            self.known[job] = replace(self.known[job], until=until)
 
     def pauses(self) -> tuple[Pause, ...]:
         return tuple(pause for _, pause in sorted(self.paused.items()))

@@ -102,7 +102,7 @@ def test_a_freeze_of_ours_that_began_meanwhile_is_not_foreign(
     frozen(guest)
     real, reads = world.journal.open_runs, []
 
-    def open_runs() -> object:
+    def open_runs(**_: object) -> object:
         reads.append(1)
         return () if len(reads) <= 2 else real()  # of the recovery, and of the sweep
 

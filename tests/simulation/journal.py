@@ -4,7 +4,7 @@ The truth behind it is never wrong (it has a contract suite of its own); the way
 away, or write and never hear that it is written.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from orchestrator.errors import JournalUnavailable
@@ -46,8 +46,8 @@ class SimJournal:
     def run(self, run_id: str) -> Run:
         return self._read("run", lambda: self._truth.run(run_id))
 
-    def open_runs(self) -> tuple[Run, ...]:
-        return self._read("open_runs", self._truth.open_runs)
+    def open_runs(self, *, apart_from: Collection[str] = ()) -> tuple[Run, ...]:
+        return self._read("open_runs", lambda: self._truth.open_runs(apart_from=apart_from))
 
     def snapshots(
         self, *, job: str | None = None, machine: str | None = None, let_go: bool = False

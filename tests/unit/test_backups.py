@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
@@ -290,7 +290,7 @@ class AwayJournal(MemoryJournal):
     def run(self, run_id: str) -> Run:
         raise JournalUnavailable("the database is away")
 
-    def open_runs(self) -> tuple[Run, ...]:
+    def open_runs(self, *, apart_from: Collection[str] = ()) -> tuple[Run, ...]:
         raise JournalUnavailable("the database is away")
 
 
