@@ -1,6 +1,6 @@
 """How a target ended, for people: what happened, on which machine, how the guest is now, and what to do next."""
 
-from orchestrator import policy
+from orchestrator import evidence
 from orchestrator.escape import escape
 from orchestrator.model import Action, Run, State, Target, Trigger
 
@@ -41,7 +41,7 @@ def _guest(run: Run, target: Target) -> str:
         return "The guest MAY STILL BE FROZEN."
     if target.state is State.REFUSED:
         return "This run did not freeze the guest."
-    if policy.operators_word(run.steps_of(target.machine.name)) is not None:
+    if evidence.operators_word(run.steps_of(target.machine.name)) is not None:
         return "That the guest is thawed, or gone, is not proven."
     freezes = [step for step in run.steps_of(target.machine.name) if step.action is Action.FREEZE]
     if freezes and freezes[-1].figures.get("sent", True):

@@ -9,17 +9,10 @@ from orchestrator import hooks
 from orchestrator.clock import Clock, Deadline, Stop
 from orchestrator.copying import copy_and_publish
 from orchestrator.errors import CallError, QuiesceError, Refused
+from orchestrator.evidence import cut_was_made, dangling, freeze_may_hold, fuse_may_burn, outcome_of, with_what_was_left
 from orchestrator.fuse import put_out
 from orchestrator.model import Action, Job, Outcome, Run, State
-from orchestrator.policy import (
-    cut_was_made,
-    dangling,
-    freeze_may_hold,
-    fuse_may_burn,
-    judge,
-    outcome_of,
-    with_what_was_left,
-)
+from orchestrator.policy import judge
 from orchestrator.ports import CopyingDriver, Examine, Plan
 from orchestrator.settling import cut_is_settled, discard, settle_cut, settled
 from orchestrator.window import Lane

@@ -13,20 +13,20 @@ from functools import partial
 
 from orchestrator.clock import Clock, Deadline, Stop, Task
 from orchestrator.errors import CallError, ConfigError, JournalError, Superseded
-from orchestrator.fuse import put_out
-from orchestrator.model import Action, Machine, Outcome, Owner, Quiesce, Run, State, Step, Target
-from orchestrator.policy import (
+from orchestrator.evidence import (
     NOT_PROVEN,
     dangling,
     freeze_may_hold,
     fuse_may_burn,
     is_news,
-    judge,
     leased_until,
     operators_word,
     outcome_of,
     window_by_wall_clock,
 )
+from orchestrator.fuse import put_out
+from orchestrator.model import Action, Machine, Outcome, Owner, Quiesce, Run, State, Step, Target
+from orchestrator.policy import judge
 from orchestrator.ports import Connections, Guard, Journal, Observer
 from orchestrator.recorder import Recorder
 from orchestrator.settling import cut_is_settled, discard, results, saying_how_the_guest_is, settle_cut, settled

@@ -19,6 +19,7 @@ from orchestrator.errors import (
     StuckUnjournaled,
     Superseded,
 )
+from orchestrator.evidence import freeze_may_hold
 from orchestrator.model import (
     Action,
     Health,
@@ -34,7 +35,7 @@ from orchestrator.model import (
     Target,
     Trigger,
 )
-from orchestrator.policy import freeze_may_hold, limits_of
+from orchestrator.policy import limits_of
 from orchestrator.ports import Agent, Connections, Examine, Guard, Journal, LocatingDriver, Observer
 from orchestrator.preflight import busy, check_job, check_thawed
 from orchestrator.pruning import Pruning, driver_of

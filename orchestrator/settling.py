@@ -7,8 +7,9 @@ from typing import TypeVar
 
 from orchestrator.clock import Deadline, Task
 from orchestrator.errors import CallError, JournalError, StuckUnjournaled, Superseded
+from orchestrator.evidence import freeze_may_hold, making, outcome_of
 from orchestrator.model import Action, Outcome, Step, Target
-from orchestrator.policy import Verdict, freeze_may_hold, making, outcome_of
+from orchestrator.policy import Verdict
 from orchestrator.ports import Driver, Plan
 from orchestrator.recorder import Recorder
 from orchestrator.retrying import until_answered

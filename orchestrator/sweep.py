@@ -8,8 +8,8 @@ from contextlib import ExitStack, closing, suppress
 from orchestrator.belief import left_by
 from orchestrator.clock import Clock, Deadline, Stop, Task
 from orchestrator.errors import CallError, Unreachable
+from orchestrator.evidence import uses_agent
 from orchestrator.model import FreezeStatus, Machine, Power, Run, Sight, Sighting, State
-from orchestrator.policy import uses_agent
 from orchestrator.ports import Agent, Connections, Hypervisor, Journal
 from orchestrator.recovery import Recovery
 from orchestrator.settling import results

@@ -17,9 +17,10 @@ from typing import Any
 
 from orchestrator.clock import Clock, Deadline, Stop, Task
 from orchestrator.errors import CallError, CommandDisabled, OutcomeUnknown, QuiesceError, Rejected, Unreachable
+from orchestrator.evidence import freeze_may_hold, held_by_other, outcome_of
 from orchestrator.hooks import Report
 from orchestrator.model import Action, Job, Outcome, Quiesce, Target
-from orchestrator.policy import Limits, freeze_may_hold, held_by_other, outcome_of
+from orchestrator.policy import Limits
 from orchestrator.ports import Agent, CopyingDriver, Driver, Hypervisor, Lease, Plan, QuiescingDriver
 from orchestrator.recorder import Recorder
 from orchestrator.thawing import thaw_until_confirmed

@@ -12,8 +12,8 @@ from prometheus_client.registry import Collector
 from orchestrator.answers import Frozen, LastGood, Tally
 from orchestrator.clock import Clock, Deadline
 from orchestrator.errors import JournalError
+from orchestrator.evidence import freeze_may_hold
 from orchestrator.model import Action, Coming, Consistency, Job, Machine, Quiesce, Run, State, Step
-from orchestrator.policy import freeze_may_hold
 from orchestrator.ports import Journal, Statistics
 
 #: Seconds for which what was read is told again.

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from orchestrator.clock import Clock, Deadline
 from orchestrator.errors import CallError, FrozenByOther, MachineBusy, NotFound, QuiesceError, Refused, Superseded
+from orchestrator.evidence import freeze_may_hold, outcome_of
 from orchestrator.model import Action, FreezeStatus, Machine, Owner, Run, State, Step, Target, Trigger
-from orchestrator.policy import freeze_may_hold, outcome_of
 from orchestrator.ports import Agent, Journal, Observer
 from orchestrator.recorder import Recorder, new_run
 from orchestrator.recovery import Recovery, in_hand

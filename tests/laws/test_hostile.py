@@ -25,8 +25,9 @@ from orchestrator.cli.screen import Screen
 from orchestrator.cli.streams import Stream
 from orchestrator.errors import CallError, FrozenByOther
 from orchestrator.escape import INVISIBLE
+from orchestrator.evidence import dangling
 from orchestrator.model import Action, Consistency, Health, Outcome, Run, State
-from orchestrator.policy import dangling, exit_code
+from orchestrator.policy import exit_code
 from orchestrator.recorder import Recorder
 from orchestrator.thawing import thaw_until_confirmed
 from tests.fakes import faults

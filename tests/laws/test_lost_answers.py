@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import JournalUnavailable, Rejected, StuckUnjournaled
+from orchestrator.evidence import dangling
 from orchestrator.model import Action, Outcome, Quiesce, Run, State, Step
-from orchestrator.policy import dangling
 from tests.fakes import faults
 from tests.fakes.agent import FakeAgent
 from tests.laws.conftest import World

@@ -7,8 +7,9 @@ import pytest
 
 from orchestrator.clock import SystemClock
 from orchestrator.errors import ConfigError, FrozenByOther, MachineBusy, OutcomeUnknown, Rejected
+from orchestrator.evidence import dangling
 from orchestrator.model import Action, Consistency, Outcome, State, Trigger
-from orchestrator.policy import dangling, exit_code
+from orchestrator.policy import exit_code
 from tests.fakes import faults
 from tests.fakes.agent import FakeAgent
 from tests.laws.conftest import World

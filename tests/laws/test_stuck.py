@@ -7,8 +7,9 @@ import pytest
 
 from orchestrator.clock import Deadline, SystemClock, Task
 from orchestrator.errors import MachineBusy
+from orchestrator.evidence import leased_until, operators_word
 from orchestrator.model import Action, Machine, Outcome, Owner, Run, State
-from orchestrator.policy import exit_code, leased_until, operators_word
+from orchestrator.policy import exit_code
 from tests.fakes import faults
 from tests.fakes.agent import FakeAgent
 from tests.laws.conftest import World, later

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from orchestrator import closing, copying, guard_main, policy, recovery, service, settling, thawing, window
+from orchestrator import closing, copying, evidence, guard_main, policy, recovery, service, settling, thawing, window
 from orchestrator.clock import Clock, Deadline
 from orchestrator.closing import Closing
 from orchestrator.errors import CallError, Superseded
@@ -28,7 +28,7 @@ def thaw_only_after_a_successful_freeze() -> AbstractContextManager[Any]:
     """`if frozen: thaw()`. A freeze whose answer was lost is never thawed."""
 
     def frozen(steps: Sequence[Step]) -> bool:
-        freeze = policy.outcome_of(steps, Action.FREEZE)
+        freeze = evidence.outcome_of(steps, Action.FREEZE)
         return freeze is not None and freeze.outcome is Outcome.DONE
 
     return patch.object(window, "freeze_may_hold", frozen)
@@ -105,7 +105,7 @@ def cut_repeated() -> Iterator[None]:
 
     def twice(self: Window, lane: Lane) -> None:
         real(self, lane)
-        cut = policy.outcome_of(lane.recorder.steps, Action.CUT)
+        cut = evidence.outcome_of(lane.recorder.steps, Action.CUT)
         if cut is not None and cut.outcome is Outcome.UNKNOWN and lane.plan is not None:
             with suppress(CallError):
                 lane.driver.cut(lane.plan, Deadline.after(self._clock, 5))
@@ -203,14 +203,14 @@ def lost_answer_taken_for_no() -> AbstractContextManager[Any]:
 @contextmanager
 def unknown_taken_for_failed() -> Iterator[None]:
     """A freeze without an answer is a freeze that was not sent."""
-    real = policy.freeze_may_hold
+    real = evidence.freeze_may_hold
 
     def certain(steps: Sequence[Step]) -> bool:
-        freeze = policy.outcome_of(steps, Action.FREEZE)
+        freeze = evidence.outcome_of(steps, Action.FREEZE)
         return real(steps) and (freeze is None or freeze.outcome is not Outcome.UNKNOWN)
 
     with ExitStack() as stack:
-        for module in (window, policy, recovery, settling):
+        for module in (window, evidence, policy, recovery, settling):
             stack.enter_context(patch.object(module, "freeze_may_hold", certain))
         yield
 

@@ -1,8 +1,9 @@
 """The laws about how everything ends, asked when the last recovery has been let live."""
 
 from orchestrator import states
+from orchestrator.evidence import outcome_of
 from orchestrator.model import Action, Consistency, Outcome, Quiesce, Run, State, Target
-from orchestrator.policy import exit_code, outcome_of
+from orchestrator.policy import exit_code
 from tests.simulation.guest import Guest
 from tests.simulation.laws import Laws
 from tests.simulation.storage import Storage

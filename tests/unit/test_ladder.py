@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from orchestrator.clock import Deadline
 from orchestrator.errors import CallError, OutcomeUnknown, Rejected, Unreachable
+from orchestrator.evidence import freeze_may_hold
 from orchestrator.model import Action, FreezeStatus, OsInfo, Outcome, Step, Way
-from orchestrator.policy import freeze_may_hold
 from orchestrator.ports import Agent
 from orchestrator.recorder import Recorder
 from orchestrator.thawing import thaw_until_confirmed

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.evidence import freeze_may_hold, fuse_may_burn, is_news, leased_until, operators_word
 from orchestrator.model import (
     Action,
     Consistency,
@@ -23,19 +24,7 @@ from orchestrator.model import (
     Target,
     Trigger,
 )
-from orchestrator.policy import (
-    Limits,
-    doubt_about,
-    exit_code,
-    freeze_may_hold,
-    fuse_may_burn,
-    is_news,
-    judge,
-    leased_until,
-    limits_of,
-    operators_word,
-    worst_consistency,
-)
+from orchestrator.policy import Limits, doubt_about, exit_code, judge, limits_of, worst_consistency
 
 _AT = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from orchestrator.evidence import freeze_may_hold
 from orchestrator.model import Action, Outcome, Run, State, Target
-from orchestrator.policy import freeze_may_hold
 from orchestrator.states import OPEN
 
 #: The intents after which a guest may be frozen.

@@ -8,12 +8,12 @@ import pytest
 
 from orchestrator.clock import Deadline
 from orchestrator.errors import CallError, OutcomeUnknown
+from orchestrator.evidence import freeze_may_hold
 from orchestrator.guard import record
 from orchestrator.guard.record import Record
 from orchestrator.guard.watch import Charge
 from orchestrator.guard_main import thaw
 from orchestrator.model import Action, FreezeStatus, Machine, Outcome
-from orchestrator.policy import freeze_may_hold
 from tests.fakes.clock import SteppedClock
 
 
