@@ -180,7 +180,7 @@ class Wiring:
                 tokens=journal.tokens(),
                 audit=journal.audit(),
             )
-            with serving(make_site(parts, clock), sockets):
+            with serving(make_site(parts, clock), sockets, settings.tls):
                 gc.freeze()  # What is loaded by now stays; from now on garbage is looked for,
                 gc.set_threshold(_GARBAGE)  # as a service runs for months.
                 scheduler.serve(stop, hangup, load, daily)

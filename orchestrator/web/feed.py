@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 from orchestrator.clock import Clock, Deadline
 from orchestrator.errors import JournalError
@@ -26,7 +27,8 @@ class Listener:
 
     def wake(self) -> None:
         """Let it look again. From any thread."""
-        self._loop.call_soon_threadsafe(self._news.set)
+        with suppress(RuntimeError):  # the server has just ended
+            self._loop.call_soon_threadsafe(self._news.set)
 
     async def wait(self, seconds: float) -> bool:
         """Wait for news so many seconds at most; say whether there are any."""

@@ -1,6 +1,7 @@
 """The server: one event loop on a thread of its own, beside the scheduler."""
 
 import socket
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -9,6 +10,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from orchestrator.clock import Deadline, SystemClock, Task
+from orchestrator.errors import ConfigError
+from orchestrator.model import Tls
 from orchestrator.web.connections import Connection
 
 #: Seconds for which the end of the service waits for answers that are being given.
@@ -20,11 +23,25 @@ _MOST = 256
 
 
 @contextmanager
-def serving(site: ASGIApp, sockets: Sequence[socket.socket]) -> Iterator[None]:
-    """Within the `with`, the site is served on these sockets. Leaving it takes a few seconds at most."""
+def serving(site: ASGIApp, sockets: Sequence[socket.socket], tls: Tls | None = None) -> Iterator[None]:
+    """Within the `with`, the site is served on these sockets, on those of the network by TLS if there is one.
+
+    Leaving it takes a few seconds at most. Raises ConfigError when the certificate cannot be used.
+    """
+    local = [each for each in sockets if each.family == socket.AF_UNIX]
+    network = [each for each in sockets if each.family != socket.AF_UNIX]
+    with _served(site, local, None), _served(site, network, None if tls is None else _context(tls)):
+        yield
+
+
+@contextmanager
+def _served(site: ASGIApp, sockets: list[socket.socket], tls: ssl.SSLContext | None) -> Iterator[None]:
+    if not sockets:
+        yield
+        return
     clock = SystemClock()
-    server = uvicorn.Server(_configured(site))
-    task = Task(clock, "web", partial(server.run, sockets=list(sockets)))
+    server = uvicorn.Server(_configured(site, tls))
+    task = Task(clock, "web", partial(server.run, sockets=sockets))
     try:
         yield
     finally:
@@ -32,10 +49,22 @@ def serving(site: ASGIApp, sockets: Sequence[socket.socket]) -> Iterator[None]:
         task.wait(Deadline.after(clock, 2 * _PATIENCE))
 
 
-def _configured(site: ASGIApp) -> uvicorn.Config:
+def _context(tls: Tls) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(tls.certificate, tls.key)
+    except OSError as error:  # also what OpenSSL says of files that do not fit
+        why = error.strerror or str(error)
+        raise ConfigError(f"service.tls: {tls.certificate} and {tls.key} cannot be used: {why}") from error
+    return context
+
+
+def _configured(site: ASGIApp, tls: ssl.SSLContext | None) -> uvicorn.Config:
     return uvicorn.Config(
         site,
         http=Connection,
+        ssl_context_factory=None if tls is None else lambda config, default: tls,
         h11_max_incomplete_event_size=_HEAD,
         lifespan="off",
         ws="none",
