@@ -19,8 +19,9 @@ from orchestrator.backups import Backups
 from orchestrator.cli import make_app
 from orchestrator.cli.streams import Stream
 from orchestrator.clock import Bell, Deadline, Stop, SystemClock
+from orchestrator.errors import ConfigError
 from orchestrator.examining import Examiner
-from orchestrator.model import Coming, Delivery, Job, Machine
+from orchestrator.model import Coming, Deed, Delivery, Job, Machine
 from orchestrator.operating import Entries, Operating
 from orchestrator.ports import Audit, Domains, Journal, Schedules, Tokens
 from orchestrator.service import Service
@@ -28,6 +29,7 @@ from orchestrator.settings import Settings, load
 from orchestrator.slots import Slots
 
 if TYPE_CHECKING:
+    from orchestrator.client import Remote
     from orchestrator.journal import SqlJournal
 
 
@@ -186,11 +188,19 @@ class Wiring:
                 scheduler.serve(stop, hangup, load, daily)
                 demand.close(Deadline.after(clock, _PATIENCE))
 
+    def remote(self, url: str, token_file: Path | None) -> "Remote":
+        from orchestrator.client import Remote
+
+        return Remote(url, _token(token_file), SystemClock())
+
     def tokens(self, path: Path) -> Tokens:
         return self._journal(self.settings(path)).tokens()
 
     def audit(self, path: Path) -> Audit:
         return self._journal(self.settings(path)).audit()
+
+    def deeds(self, path: Path, limit: int) -> Sequence[Deed]:
+        return self.audit(path).newest(limit)
 
     def coming(self, path: Path, count: int) -> Sequence[Coming]:
         settings = self.settings(path)
@@ -225,6 +235,19 @@ class Wiring:
         from orchestrator.scheduler.single import hang_up
 
         return hang_up(_service_file(self.settings(path)))
+
+
+def _token(file: Path | None) -> str | None:
+    """The token for a service: in that file, or in the environment."""
+    if file is None:
+        return os.environ.get("QUIESCE_TOKEN") or None
+    try:
+        token = file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--token-file {file} cannot be read: {error}") from None
+    if not token.isprintable() or not token:
+        raise ConfigError(f"--token-file {file} holds no token: it is one line, as `quiesce token create` showed it")
+    return token
 
 
 def _coming(jobs: Mapping[str, Job], schedules: Schedules, count: int) -> Sequence[Coming]:

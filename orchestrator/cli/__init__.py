@@ -1,6 +1,6 @@
 """The command line: the only place that knows Typer, Rich, signals of the process, and how people read."""
 
 from orchestrator.cli.app import make_app
-from orchestrator.cli.wire import Wire
+from orchestrator.cli.wire import Remotely, Wire
 
-__all__ = ["Wire", "make_app"]
+__all__ = ["Remotely", "Wire", "make_app"]

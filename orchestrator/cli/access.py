@@ -72,7 +72,7 @@ def audit(
 ) -> None:
     """Show who changed what over HTTP, when and from where, and what was refused: the newest first."""
     with session(context, as_json=json) as here:
-        here.output.deeds(here.wire.audit(here.config).newest(limit))
+        here.output.deeds(here.wire.deeds(here.config, limit))
 
 
 def _audit(here: Session, act: str, name: str) -> None:

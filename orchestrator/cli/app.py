@@ -18,7 +18,7 @@ from orchestrator.cli.power import make_power
 from orchestrator.cli.report import report, vacuum
 from orchestrator.cli.scheduling import jobs, pause, reload, resume
 from orchestrator.cli.session import Json, Session, Start, session
-from orchestrator.cli.wire import Wire
+from orchestrator.cli.wire import Remotely
 from orchestrator.clock import Bell
 from orchestrator.errors import ConfigError, QuiesceError
 from orchestrator.model import FreezeStatus, Health, Sighting, State
@@ -26,7 +26,7 @@ from orchestrator.model import FreezeStatus, Health, Sighting, State
 DEFAULT_CONFIG = Path("/etc/quiesce/quiesce.toml")
 
 
-def make_app(wire: Wire) -> typer.Typer:
+def make_app(wire: Remotely) -> typer.Typer:
     """The command line over what `wire` makes."""
     # Rich is loaded for tables only: help in plain text and no decorated tracebacks keep every start short.
     app = typer.Typer(
@@ -44,8 +44,16 @@ def make_app(wire: Wire) -> typer.Typer:
         config: Annotated[
             Path, typer.Option(envvar="QUIESCE_CONFIG", metavar="FILE", help="The configuration file.")
         ] = DEFAULT_CONFIG,
+        server: Annotated[
+            str | None,
+            typer.Option(envvar="QUIESCE_SERVER", metavar="URL", help="Ask a service: https://HOST:PORT, unix:/path."),
+        ] = None,
+        token_file: Annotated[
+            Path | None,
+            typer.Option(metavar="FILE", help="The token for it, which may also be in QUIESCE_TOKEN."),
+        ] = None,
     ) -> None:
-        context.obj = Start(wire, config)
+        context.obj = Start(wire, config, server, token_file)
 
     every_day = (run, history, show, snapshots, report, prune, thaw, recover, check, machines, jobs)
     for command in (*every_day, pause, resume, audit, serve, reload, init):

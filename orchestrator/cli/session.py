@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -15,7 +16,7 @@ from orchestrator import durations, policy
 from orchestrator.cli import failures
 from orchestrator.cli.output import Output, choose
 from orchestrator.cli.streams import Stream
-from orchestrator.cli.wire import Configured, Operating, Service, Wire
+from orchestrator.cli.wire import Configured, Operating, Remotely, Service, Wire
 from orchestrator.clock import Bell, Stop
 from orchestrator.errors import QuiesceError
 from orchestrator.model import Run
@@ -42,8 +43,11 @@ DEBUG = "QUIESCE_DEBUG"
 class Start:
     """What the command line says before the command."""
 
-    wire: Wire
+    wire: Remotely
     config: Path
+    #: The service that is asked in place of what is here.
+    server: str | None = None
+    token_file: Path | None = None
 
 
 class Session:
@@ -55,9 +59,11 @@ class Session:
         self.exit_code = 0
         self._guests_touched = False
 
-    @property
+    @cached_property
     def wire(self) -> Wire:
-        return self._start.wire
+        if self._start.server is None:
+            return self._start.wire
+        return self._start.wire.remote(self._start.server, self._start.token_file)
 
     @property
     def config(self) -> Path:

@@ -10,6 +10,7 @@ from orchestrator.clock import Bell, Stop
 from orchestrator.model import (
     Checked,
     Coming,
+    Deed,
     Delivery,
     ExecResult,
     Health,
@@ -17,6 +18,8 @@ from orchestrator.model import (
     Job,
     Located,
     Machine,
+    Pausable,
+    Pause,
     Pruned,
     Restored,
     Run,
@@ -26,7 +29,7 @@ from orchestrator.model import (
     Verify,
     Wanted,
 )
-from orchestrator.ports import Audit, Observer, Schedules, Tokens
+from orchestrator.ports import Audit, Observer, Tokens
 
 
 class Configured(Protocol):
@@ -146,6 +149,14 @@ class Operating(Protocol):
     def asking(self) -> Asking: ...
 
 
+class Pausing(Protocol):
+    """What scheduled runs leave alone, as `ports.Schedules` documents it."""
+
+    def pause(self, pause: Pause) -> bool: ...
+
+    def resume(self, kind: Pausable, name: str) -> bool: ...
+
+
 class Wire(Protocol):
     """Makes what a command asks for, from the configuration file at `path`. All raise ConfigError."""
 
@@ -178,8 +189,8 @@ class Wire(Protocol):
         """
         ...
 
-    def schedules(self, path: Path) -> Schedules:
-        """What the scheduler remembers. Raises JournalError."""
+    def schedules(self, path: Path) -> Pausing:
+        """What is kept from scheduled runs. Raises JournalError."""
         ...
 
     def tokens(self, path: Path) -> Tokens:
@@ -187,7 +198,11 @@ class Wire(Protocol):
         ...
 
     def audit(self, path: Path) -> Audit:
-        """Who changed what, and from where. Raises JournalError."""
+        """Where it is written down who changed what. Raises JournalError."""
+        ...
+
+    def deeds(self, path: Path, limit: int) -> Sequence[Deed]:
+        """Who changed what, and from where: the newest first. Raises JournalError."""
         ...
 
     def coming(self, path: Path, count: int) -> Sequence[Coming]:
@@ -213,4 +228,12 @@ class Wire(Protocol):
 
     def reload(self, path: Path) -> int:
         """Let the daemon read its file again; return its process id. Raises NotFound when there is none."""
+        ...
+
+
+class Remotely(Wire, Protocol):
+    """A wire that can also reach a service."""
+
+    def remote(self, url: str, token_file: Path | None) -> Wire:
+        """The same from the service at `url`, with the token in that file or in the environment. Raises ConfigError."""
         ...

@@ -28,25 +28,19 @@ def serving(site: ASGIApp, sockets: Sequence[socket.socket], tls: Tls | None = N
 
     Leaving it takes a few seconds at most. Raises ConfigError when the certificate cannot be used.
     """
+    context, clock = None if tls is None else _context(tls), SystemClock()
     local = [each for each in sockets if each.family == socket.AF_UNIX]
     network = [each for each in sockets if each.family != socket.AF_UNIX]
-    with _served(site, local, None), _served(site, network, None if tls is None else _context(tls)):
-        yield
-
-
-@contextmanager
-def _served(site: ASGIApp, sockets: list[socket.socket], tls: ssl.SSLContext | None) -> Iterator[None]:
-    if not sockets:
-        yield
-        return
-    clock = SystemClock()
-    server = uvicorn.Server(_configured(site, tls))
-    task = Task(clock, "web", partial(server.run, sockets=sockets))
+    servers = {uvicorn.Server(_configured(site, None)): local, uvicorn.Server(_configured(site, context)): network}
+    tasks = [Task(clock, "web", partial(server.run, sockets=theirs)) for server, theirs in servers.items() if theirs]
     try:
         yield
     finally:
-        server.should_exit = True
-        task.wait(Deadline.after(clock, 2 * _PATIENCE))
+        for server in servers:
+            server.should_exit = True
+        patience = Deadline.after(clock, 2 * _PATIENCE)
+        for task in tasks:
+            task.wait(patience)
 
 
 def _context(tls: Tls) -> ssl.SSLContext:

@@ -33,6 +33,8 @@ class Site:
     local: httpx.Client
     #: By the port, as nobody.
     remote: httpx.Client
+    #: Where the unix socket is.
+    path: str
     #: Requested when the service is to end.
     ending: Stop
 
@@ -80,5 +82,5 @@ def served(world: World, folder: Path, **changes: Any) -> Iterator[Site]:
         stack.enter_context(serving(gate, sockets))
         local = stack.enter_context(httpx.Client(transport=httpx.HTTPTransport(uds=path), base_url="http://localhost"))
         remote = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}"))
-        yield Site(world, service, journal, gate, local, remote, ending)
+        yield Site(world, service, journal, gate, local, remote, path, ending)
         demand.close(Deadline.after(SystemClock(), 0))

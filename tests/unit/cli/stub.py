@@ -17,6 +17,7 @@ from orchestrator.model import (
     Checked,
     Coming,
     Consistency,
+    Deed,
     Delivery,
     ExaminedFilesystem,
     ExecResult,
@@ -187,6 +188,12 @@ class Stub:
 
     def audit(self, path: Path) -> MemoryAudit:
         return self._answer(self.audited, path)
+
+    def deeds(self, path: Path, limit: int) -> Sequence[Deed]:
+        return self._answer(self.audited.newest(limit), path)
+
+    def remote(self, url: str, token_file: Path | None) -> "Stub":
+        return self._answer(self, url, token_file)
 
     def coming(self, path: Path, count: int) -> Sequence[Coming]:
         paused = self.remembered.paused.get((Pausable.JOB, "nightly"))
