@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request
+from fastapi import Header, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -17,10 +17,11 @@ from orchestrator.errors import ConfigError, JournalError
 from orchestrator.model import Event, Position
 from orchestrator.web.callers import Callers
 from orchestrator.web.feed import MOST, Feed, Listener
+from orchestrator.web.json import api_router
 from orchestrator.web.parts import Here
 from orchestrator.web.problems import Refusal
 
-router = APIRouter(prefix="/api/v1", tags=["runs"])
+router = api_router("", "runs")
 
 #: Seconds after which something is sent, so that the other side, and all between, know that it still goes on.
 _ALIVE = 15.0

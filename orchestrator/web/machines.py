@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 
-from fastapi import APIRouter
-
 from orchestrator import documents
 from orchestrator.documents import Document
 from orchestrator.errors import ConfigError
+from orchestrator.web.json import api_router
 from orchestrator.web.parts import Here
 
-router = APIRouter(prefix="/api/v1/machines", tags=["machines"])
+router = api_router("/machines", "machines")
 
 
 @router.get("")
@@ -49,7 +48,7 @@ class Recover:
     all: bool = False
 
 
-recovery = APIRouter(prefix="/api/v1", tags=["machines"])
+recovery = api_router("", "machines")
 
 
 @recovery.post("/recover")

@@ -16,6 +16,7 @@ from orchestrator.errors import (
     Refused,
     Superseded,
 )
+from orchestrator.web.json import Json
 
 #: How `type` begins; what follows is the kind of the error, as `quiesce --json` has it.
 TYPE = "urn:quiesce:"
@@ -56,7 +57,7 @@ def problem(
     document = {"type": TYPE + kind, "title": title, "status": status, "detail": detail}
     if advice:
         document["advice"] = advice
-    return JSONResponse(document, status, headers, media_type="application/problem+json")
+    return Json(document, status, headers, media_type="application/problem+json")
 
 
 def told(error: QuiesceError) -> JSONResponse:

@@ -2,13 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from orchestrator import documents
 from orchestrator.documents import Document
+from orchestrator.web.json import api_router
 from orchestrator.web.parts import Here
 
-router = APIRouter(prefix="/api/v1", tags=["records"])
+router = api_router("", "records")
 
 Days = Annotated[int, Query(ge=1, le=36500)]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import Depends, Header, Query, Request, Response
 
 from orchestrator import documents
 from orchestrator.answers import Filter, Mark
@@ -12,9 +12,10 @@ from orchestrator.documents import Document
 from orchestrator.errors import ConfigError
 from orchestrator.model import Consistency, State
 from orchestrator.web.callers import Asker
+from orchestrator.web.json import api_router
 from orchestrator.web.parts import Here
 
-router = APIRouter(prefix="/api/v1/runs", tags=["runs"])
+router = api_router("/runs", "runs")
 
 
 def wanted(

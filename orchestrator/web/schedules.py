@@ -4,16 +4,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from orchestrator import documents
 from orchestrator.documents import Document
 from orchestrator.errors import NotFound
 from orchestrator.model import Pausable, Pause
 from orchestrator.web.callers import Asker
+from orchestrator.web.json import api_router
 from orchestrator.web.parts import Here
 
-router = APIRouter(prefix="/api/v1", tags=["schedules"])
+router = api_router("", "schedules")
 
 
 @dataclass(frozen=True)
