@@ -3,12 +3,12 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 from unittest.mock import patch
 
-from orchestrator.clock import Stop
 from orchestrator.recovery import InHand
 from tests.simulation import processes
 from tests.simulation.reckoning import check_run
@@ -82,10 +82,14 @@ class InHandOfEach:
         self._of: defaultdict[int, InHand] = defaultdict(InHand)
 
     def __contains__(self, run_id: str) -> bool:
-        return run_id in self._of[self._scheduler.process.number]
+        return run_id in self._mine
 
-    def taking(self, run_id: str, stop: Stop | None = None) -> AbstractContextManager[None]:
-        return self._of[self._scheduler.process.number].taking(run_id, stop)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._mine, name)
+
+    @property
+    def _mine(self) -> InHand:
+        return self._of[self._scheduler.process.number]
 
 
 class RunIds:
