@@ -83,7 +83,9 @@ class JournalError(QuiesceError):
 class JournalUnavailable(JournalError):
     """The journal's database cannot be reached or written."""
 
-    advice = "Check `[journal] url`, the database, and the free space on its disk; then run `quiesce recover`."
+    advice = (
+        "Check `[journal] url`, who may write the database, and the free space on its disk; then run `quiesce recover`."
+    )
 
 
 class StuckUnjournaled(JournalUnavailable):
@@ -99,7 +101,7 @@ class AlreadyRun(JournalError):
 class JournalMismatch(JournalError):
     """The journal's database has a schema that this program does not know."""
 
-    advice = "Use the program version that wrote it, or a newer one."
+    advice = "Use the program version that wrote it, or a newer one; if no quiesce wrote it, correct `[journal] url`."
 
 
 class JournalOutdated(JournalMismatch):

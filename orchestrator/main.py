@@ -47,6 +47,10 @@ def main() -> None:
         make_app(Wiring())()
     except SystemExit as end:
         _leave(end.code if isinstance(end.code, int) else int(end.code is not None))
+    except OSError as error:  # what a command writes is dropped when it cannot be written; this was the help
+        with suppress(OSError):
+            sys.stderr.write(f"quiesce: standard output: {error.strerror}\n")
+        _leave(1)
 
 
 def _leave(code: int) -> NoReturn:

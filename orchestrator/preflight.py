@@ -59,7 +59,8 @@ def check_power(hypervisor: Hypervisor | None, deadline: Deadline) -> Power | No
 def check_agent(agent: Agent, mountpoints: tuple[str, ...], deadline: Deadline) -> AgentInfo:
     """Afterwards the agent answered, may freeze and thaw, and said that the guest is thawed.
 
-    Raises FrozenByOther, CommandDisabled when a command that we need is missing or blocked, or CallError.
+    Raises FrozenByOther, CommandDisabled when a command that we need is missing or blocked, Rejected when one of
+    `mountpoints` is none, or CallError.
     """
     until_answered(deadline)(agent.sync, deadline)
     # While frozen, the agent disables everything but thawing, so the status comes first.
@@ -72,7 +73,23 @@ def check_agent(agent: Agent, mountpoints: tuple[str, ...], deadline: Deadline) 
             f"the guest agent {info.version} does not allow {', '.join(missing)}; "
             "allow it in the guest (qemu-ga --blacklist/--block-rpcs, /etc/qemu/qemu-ga.conf)"
         )
+    _check_mountpoints(agent, mountpoints, deadline)
     return info
+
+
+def _check_mountpoints(agent: Agent, mountpoints: tuple[str, ...], deadline: Deadline) -> None:
+    """Raise Rejected when the guest has nothing mounted at one of them: its agent would pass over that without a word.
+
+    Windows has several spellings for one, and a guest that does not tell has none that are wrong.
+    """
+    wanted = {mountpoint for mountpoint in mountpoints if mountpoint.startswith("/")}
+    there: set[str] = set()
+    if wanted:
+        with suppress(CallError):
+            there = {filesystem.mountpoint for filesystem in agent.fsinfo(deadline)}
+    if there and wanted - there:
+        missing, mounted = ", ".join(sorted(wanted - there)), ", ".join(sorted(there))
+        raise Rejected(f"the job's mountpoints: no file system is mounted at {missing}; the guest has {mounted}")
 
 
 def check_thawed(agent: Agent, deadline: Deadline) -> None:

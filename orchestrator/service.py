@@ -262,10 +262,21 @@ class Service:
             if self._held(run, spec):
                 return self._thaw_held(run, spec, reason if force else None, observer)
         with closing(self._connections.agent(spec)) as agent:
-            left = None if force else self._left_by(spec, agent)
-            if not force and left is None:
-                check_thawed(agent, Deadline.after(self._clock, _CHECK))
+            left = None if force else self._why_thaw(spec, agent)
             return self._thaw_by_hand(spec, agent, reason or left, observer)
+
+    def _why_thaw(self, machine: Machine, agent: Agent) -> str | None:
+        """What to write down as the reason. Raises FrozenByOther, and CallError when the agent cannot be asked."""
+        try:
+            left = self._left_by(machine, agent)
+            if left is None:
+                check_thawed(agent, Deadline.after(self._clock, _CHECK))
+        except CallError as error:
+            raise type(error)(
+                f"{machine.name}: {error}. No open run of this journal froze it, and it was not thawed; whether it is "
+                f"frozen is not known. Next: `quiesce check {machine.name}`"
+            ) from error
+        return left
 
     def _let_know(self, machine: Machine, observer: Observer | None) -> None:
         """Thaw an agent that would refuse a run because it was passed by; what cannot be settled, the run finds out."""
@@ -346,7 +357,9 @@ class Service:
         return self._journal.history(limit, job=job, machine=machine, state=state)
 
     def show(self, run_id: str) -> Run:
-        """One run with its steps. Raises NotFound and JournalError."""
+        """One run with its steps, by its id or the beginning of it. Raises NotFound and JournalError."""
+        if not run_id:
+            raise NotFound("which run? Its id, or the beginning of it: `quiesce history` has them")
         return self._journal.run(run_id)
 
     def _transact(self, run: Run, job: Job, lanes: Sequence[Lane], stop: Stop) -> None:

@@ -30,9 +30,12 @@ Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to s
 def duration(value: str | float) -> float:
     """Seconds, from the command line or from an option's default."""
     try:
-        return durations.seconds(value) if isinstance(value, str) else value
+        seconds = durations.seconds(value) if isinstance(value, str) else value
     except ValueError as error:
         raise typer.BadParameter(f"{error}; write it as 500ms, 30s, 5m, 1h or 7d") from None
+    if seconds <= 0:
+        raise typer.BadParameter("must be longer than 0s: nothing is done in no time")
+    return seconds
 
 
 #: The environment variable under which a defect shows its traceback.

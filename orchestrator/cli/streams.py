@@ -47,8 +47,8 @@ class Stream(io.TextIOBase):
             lines = data.decode(errors="backslashreplace").split("\n")
             self.write("\n".join(escape(line, limit=len(line)) for line in lines))
         else:
-            self.write("")  # what is buffered comes first
             with self._noting():
+                self._stream.flush()  # what is buffered comes first
                 self._stream.buffer.write(data)
                 self._stream.buffer.flush()
 

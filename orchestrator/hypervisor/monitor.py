@@ -90,7 +90,7 @@ class Monitor:
                 await asyncio.wait_for(self._client.connect(self._path), deadline.remaining())
             except TimeoutError as error:
                 raise Unreachable(
-                    f"the monitor at {self._path} does not answer; it serves one client at a time: is there another?"
+                    f"the monitor at {self._path} does not answer; it serves one client at a time, maybe another one"
                 ) from error
             except Exception as error:  # whatever a broken peer makes of the library
                 raise Unreachable(f"cannot use the monitor at {self._path}: {_name(error)}") from error

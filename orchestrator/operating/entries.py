@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from orchestrator.clock import Clock, Deadline
-from orchestrator.errors import CallError, FrozenByOther, MachineBusy, NotFound, QuiesceError, Refused, Superseded
+from orchestrator.errors import CallError, FrozenByOther, MachineBusy, NotFound, Refused, Superseded
 from orchestrator.evidence import freeze_may_hold, outcome_of
 from orchestrator.model import Action, FreezeStatus, Machine, Owner, Run, State, Step, Target, Trigger
 from orchestrator.ports import Agent, Journal, Observer
@@ -60,16 +60,18 @@ class Entries:
     def asked(self, machine: Machine, what: Figures, question: Callable[[], T]) -> tuple[str, T]:
         """Put a question that changes nothing; return the id of the run that tells of it, and the answer.
 
-        Raises what `question` does, and JournalError.
+        Raises CallError when there is none, and JournalError.
         """
         recorder = Recorder(machine.name, self.clock)
         run = self._new_run(machine, self._owner)
         try:
             with recorder.act(Action.ASK, by=self._operator, **what):
                 answer = question()
-        except QuiesceError as error:
+        except CallError as error:
             self._write(replace(run, steps=recorder.steps), State.FAILED, str(error))
-            raise
+            raise type(error)(
+                f"{machine.name}: {error}. Next: `quiesce check {machine.name}` says how it is"
+            ) from error
         self._write(replace(run, steps=recorder.steps), State.DONE, None)
         return run.id, answer
 

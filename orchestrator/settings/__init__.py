@@ -126,7 +126,7 @@ def _read(path: Path) -> str:
             content = file.read(LARGEST_FILE + 1)
         if len(content) > LARGEST_FILE:
             raise refusal(path, [f"larger than {LARGEST_FILE} bytes: not a configuration file"])
-        return content.decode()
+        return content.decode("utf-8-sig")  # editors of Windows begin a file with a mark that TOML does not know
     except UnicodeDecodeError as error:
         raise refusal(path, [f"not UTF-8: {error.reason} at byte {error.start}"]) from None
     except OSError as error:

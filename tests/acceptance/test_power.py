@@ -3,7 +3,7 @@
 import pytest
 
 from tests.acceptance.product import Document, Ended, Product
-from tests.lab import Guest, LibvirtGuest, wait_for
+from tests.lab import Disk, Guest, LibvirtGuest, Spec, wait_for
 from tests.lab.libvirtd import virsh
 from tests.lab.sharing import FreshBareGuest, FreshLibvirtGuest
 
@@ -51,6 +51,30 @@ def test_suspended_and_woken(product: Product, own: Guest) -> None:
     woken = power(product, "wakeup", "vm")
     assert (woken.code, last(woken)["figures"]["seen"].lower() in {"pmwakeup", "wakeup"}) == (0, True)
     assert own.monitor("query-status")["status"] == "running"
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("form", ["fresh_bare_guest", "fresh_libvirt_guest"])
+def test_suspended_to_disk(request: pytest.FixtureRequest, product: Product, form: str) -> None:
+    """A guest that has swap for all of its memory. Its machine is off afterwards."""
+    guest = request.getfixturevalue(form)(Spec(disks=(Disk(), Disk(size_mb=512, mount="-"))))
+    product.machine("vm", guest)
+    guest.shell("mkswap /dev/vdb && swapon /dev/vdb")
+    ended = power(product, "suspend", "vm", "--target", "disk", "--wait", "120s")
+    assert (ended.code, ended.run["state"]) == (0, "done"), ended.err
+    assert last(ended)["figures"]["seen"].lower() in {"pmsuspend-disk", "suspend_disk"}
+
+
+@pytest.mark.parametrize(
+    ("target", "why"), [("disk", "failed to suspend"), ("hybrid", "suspend mode is not supported by the guest")]
+)
+def test_what_a_guest_cannot_do_is_said_by_its_agent(product: Product, guest: Guest, target: str, why: str) -> None:
+    """It has no swap, and none of the programs that know the hybrid."""
+    ended = power(product, "suspend", "vm", "--target", target)
+    assert (ended.code, ended.run["state"], last(ended)["outcome"]) == (1, "failed", "failed")
+    assert f"guest-suspend-{target}" in ended.err
+    assert why in ended.err
+    assert guest.monitor("query-status")["status"] == "running"
 
 
 def test_shut_down_by_the_power_button_unless_it_is_frozen(product: Product, own: Guest) -> None:

@@ -344,6 +344,20 @@ def test_only_the_mountpoints_of_the_job_are_frozen(world: World, guest: FakeAge
     assert run.state is State.DONE
 
 
+@pytest.mark.parametrize("mountpoints", [("/no",), ("/data", "/no")])
+def test_a_mountpoint_that_the_guest_does_not_have_is_told_before_the_freeze(
+    world: World, guest: FakeAgent, mountpoints: tuple[str, ...]
+) -> None:
+    """The agent would freeze the others, and nobody would know that one was left out."""
+    run = world.service(mountpoints=mountpoints).run("nightly")
+    assert run.state is State.FAILED
+    assert "no file system is mounted at /no; the guest has /" in str(run.error)
+    assert FREEZE not in guest.calls
+
+    guest.disabled.add("guest-get-fsinfo")  # who does not tell is frozen as far as it goes
+    assert world.service(mountpoints=("/data", "/no")).run("nightly").state is State.DONE
+
+
 def test_a_journal_that_is_away_before_the_freeze_leaves_the_guest_untouched(
     world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -144,6 +144,11 @@ def test_an_empty_file_is_a_configuration_without_machines(tmp_path: Path) -> No
     )
 
 
+def test_a_mark_of_the_byte_order_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "windows.toml").write_bytes(b"\xef\xbb\xbf[service]\nmax_parallel = 3\n")
+    assert settings.load(tmp_path / "windows.toml", DRIVERS).max_parallel == 3
+
+
 def test_all_problems_are_told_at_once() -> None:
     wrong = document(hold_limt="5s", freeze_timeout="5 s", every="1h", schedule="* * * *")
     wrong["machines"]["db2"] = {"agent": "unix:/run/db1", "domain": "x"}

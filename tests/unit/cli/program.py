@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from orchestrator.cli import make_app
 from orchestrator.clock import Stop
-from orchestrator.model import Run, State
+from orchestrator.model import ExecResult, Run, State
 from orchestrator.ports import Observer
 from tests.unit.cli.stub import DONE, FREEZE, Stub, ended
 
@@ -39,4 +39,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    make_app(OneGuest(runs=(replace(DONE, error="no café"),)))()
+    make_app(OneGuest(runs=(replace(DONE, error="no café"),), result=ExecResult(0, b"out\n", b"")))()

@@ -164,11 +164,19 @@ def test_a_broken_pipe_ends_quietly(arguments: list[str]) -> None:
     assert (process.returncode, told) == (0, "frozen\nthawed\n" if "run" in arguments else "")
 
 
-def test_a_result_that_could_not_be_written_is_a_failure() -> None:
-    with open("/dev/full", "w") as full, quiesce("history", stdout=full.fileno()) as process:  # noqa: PTH123
+@pytest.mark.parametrize("arguments", [["history"], ["history", "--json"], ["agent", "db1", "exec", "ls"]])
+def test_a_result_that_could_not_be_written_is_a_failure(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full, quiesce(*arguments, stdout=full.fileno()) as process:  # noqa: PTH123
         _, told = thaw(process)
 
     assert (process.returncode, told) == (1, "quiesce: standard output: No space left on device\n")
+
+
+def test_help_that_could_not_be_written_is_a_failure_and_no_defect() -> None:
+    command = [sys.executable, "-c", "from orchestrator.main import main; main()", "--help"]
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, cwd=ROOT, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "quiesce: standard output: No space left on device\n")
 
 
 def test_without_a_standard_output_the_work_is_done() -> None:
