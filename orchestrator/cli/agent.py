@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.acts import Question
+from orchestrator.cli import names
 from orchestrator.cli.session import Json, duration, session
 from orchestrator.model import ExecResult
 
@@ -32,7 +33,10 @@ def make_agent() -> typer.Typer:
     )
 
     @app.callback()
-    def choose(context: typer.Context, machine: Annotated[str, typer.Argument(help="Which machine.")]) -> None:
+    def choose(
+        context: typer.Context,
+        machine: Annotated[str, typer.Argument(help="Which machine.", autocompletion=names.machines)],
+    ) -> None:
         context.meta[_MACHINE] = machine
 
     for question, text in _HELP.items():
@@ -93,7 +97,13 @@ def execute(
 
 def raw(
     context: typer.Context,
-    request: Annotated[str, typer.Argument(metavar='\'{"execute": "COMMAND", "arguments": {...}}\'')],
+    request: Annotated[
+        str,
+        typer.Argument(
+            metavar='\'{"execute": "COMMAND", "arguments": {...}}\'',
+            help="The command, as the agent's protocol has it.",
+        ),
+    ],
     json: Json = False,
 ) -> None:
     """Send any command to the agent. Those that freeze, thaw or power the guest have commands of their own."""

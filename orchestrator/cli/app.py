@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from orchestrator import policy
-from orchestrator.cli import backups, failures
+from orchestrator.cli import backups, failures, names
 from orchestrator.cli.access import audit, make_token
 from orchestrator.cli.agent import make_agent
 from orchestrator.cli.channel import make_channel
@@ -23,8 +23,6 @@ from orchestrator.clock import Bell
 from orchestrator.errors import ConfigError, QuiesceError
 from orchestrator.model import FreezeStatus, Health, Sighting, State
 
-DEFAULT_CONFIG = Path("/etc/quiesce/quiesce.toml")
-
 
 def make_app(wire: Remotely) -> typer.Typer:
     """The command line over what `wire` makes."""
@@ -33,7 +31,7 @@ def make_app(wire: Remotely) -> typer.Typer:
         name="quiesce",
         help="Consistent snapshots and backups of running QEMU/KVM guests.",
         no_args_is_help=True,
-        add_completion=False,
+        context_settings={"obj": wire},  # for the completion of names, before any command runs
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
@@ -43,7 +41,7 @@ def make_app(wire: Remotely) -> typer.Typer:
         context: typer.Context,
         config: Annotated[
             Path, typer.Option(envvar="QUIESCE_CONFIG", metavar="FILE", help="The configuration file.")
-        ] = DEFAULT_CONFIG,
+        ] = names.DEFAULT_CONFIG,
         server: Annotated[
             str | None,
             typer.Option(envvar="QUIESCE_SERVER", metavar="URL", help="Ask a service: https://HOST:PORT, unix:/path."),
@@ -78,8 +76,10 @@ def make_app(wire: Remotely) -> typer.Typer:
 
 def run(
     context: typer.Context,
-    job: Annotated[str, typer.Argument(help="Which job.")],
-    machine: Annotated[str | None, typer.Option(metavar="MACHINE", help="Only this machine of the job.")] = None,
+    job: Annotated[str, typer.Argument(help="Which job.", autocompletion=names.jobs)],
+    machine: Annotated[
+        str | None, typer.Option(metavar="MACHINE", help="Only this machine of the job.", autocompletion=names.machines)
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run a job now, and let go of what its retention does not keep."""
@@ -96,8 +96,12 @@ def run(
 
 def history(
     context: typer.Context,
-    job: Annotated[str | None, typer.Option(metavar="JOB", help="Only runs of this job.")] = None,
-    machine: Annotated[str | None, typer.Option(metavar="MACHINE", help="Only runs with this machine.")] = None,
+    job: Annotated[
+        str | None, typer.Option(metavar="JOB", help="Only runs of this job.", autocompletion=names.jobs)
+    ] = None,
+    machine: Annotated[
+        str | None, typer.Option(metavar="MACHINE", help="Only runs with this machine.", autocompletion=names.machines)
+    ] = None,
     state: Annotated[State | None, typer.Option(help="Only runs in this state.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
     json: Json = False,
@@ -123,7 +127,9 @@ def show(
 
 def snapshots(
     context: typer.Context,
-    machine: Annotated[str | None, typer.Argument(help="Which machine; all without it.")] = None,
+    machine: Annotated[
+        str | None, typer.Argument(help="Which machine; all without it.", autocompletion=names.machines)
+    ] = None,
     json: Json = False,
 ) -> None:
     """List the snapshots that are there, oldest first: which file each is now, and what that stands on."""
@@ -133,7 +139,9 @@ def snapshots(
 
 def prune(
     context: typer.Context,
-    job: Annotated[str | None, typer.Argument(help="Which job; all that have a retention without it.")] = None,
+    job: Annotated[
+        str | None, typer.Argument(help="Which job; all that have a retention without it.", autocompletion=names.jobs)
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     json: Json = False,
 ) -> None:
@@ -149,7 +157,7 @@ def prune(
 
 def thaw(
     context: typer.Context,
-    machine: Annotated[str, typer.Argument(help="Which machine.")],
+    machine: Annotated[str, typer.Argument(help="Which machine.", autocompletion=names.machines)],
     force: Annotated[bool, typer.Option("--force", help="Also when somebody else froze it.")] = False,
     reason: Annotated[
         str | None,
@@ -198,7 +206,9 @@ def recover(
 
 def check(
     context: typer.Context,
-    machine: Annotated[str | None, typer.Argument(help="Which machine; all without it.")] = None,
+    machine: Annotated[
+        str | None, typer.Argument(help="Which machine; all without it.", autocompletion=names.machines)
+    ] = None,
     nagios: Annotated[
         bool,
         typer.Option("--nagios", help="One line and an exit code as Nagios wants them; 1 for hazards."),

@@ -5,11 +5,12 @@ from typing import Annotated
 import typer
 
 from orchestrator.acts import LIBVIRT_S_CHANNEL, Scope, qemu_options
+from orchestrator.cli import names
 from orchestrator.cli.session import Json, Session, session
 from orchestrator.escape import escape
 from orchestrator.model import Run, State
 
-Machine = Annotated[str, typer.Argument(help="Which machine.")]
+Machine = Annotated[str, typer.Argument(help="Which machine.", autocompletion=names.machines)]
 Name = Annotated[str, typer.Option(metavar="NAME", help="The channel's name; another one libvirt keeps its hands off.")]
 Live = Annotated[bool, typer.Option("--live", help="Only in the running machine.")]
 Config = Annotated[bool, typer.Option("--config", help="Only in its definition, from its next start on.")]

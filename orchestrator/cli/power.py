@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 
 from orchestrator.acts import PowerAct, PowerMode, PowerRequest, SuspendTarget
+from orchestrator.cli import names
 from orchestrator.cli.session import Json, duration, session
 
-Name = Annotated[str, typer.Argument(help="Which machine.")]
+Name = Annotated[str, typer.Argument(help="Which machine.", autocompletion=names.machines)]
 Mode = Annotated[PowerMode, typer.Option(help="Who tells the guest: its agent, or the ACPI power button.")]
 _WAIT = typer.Option(parser=duration, metavar="DURATION", help="How long to wait for the event that shows it.")
 

@@ -5,13 +5,16 @@ from typing import Annotated
 import typer
 
 from orchestrator import owner
+from orchestrator.cli import names
 from orchestrator.cli.session import Json, session
 from orchestrator.clock import SystemClock
 from orchestrator.errors import NotFound
 from orchestrator.model import Pausable, Pause
 
 Kind = Annotated[Pausable, typer.Argument(help="What is meant by NAME.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name in the configuration.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Its name in the configuration.", autocompletion=names.jobs_or_machines)
+]
 
 
 def jobs(

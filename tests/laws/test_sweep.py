@@ -1,9 +1,12 @@
 """`recover --all`: every machine is looked at, each freeze has a name, and nothing of another's is touched."""
 
+import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from orchestrator.clock import Stop, SystemClock, Task
 from orchestrator.model import Machine, Power, Sight, Sighting, State
 from tests.fakes import faults
 from tests.fakes.agent import FakeAgent
@@ -120,3 +123,50 @@ def test_the_agent_of_the_second_way_is_asked_too(world: World, guest: FakeAgent
     second.stop_agent()
     _, seen = world.service().sweep()
     assert [each.saw for each in seen] == [Sight.THAWED]
+
+
+def test_agents_that_are_dead_hold_up_neither_a_run_nor_the_end(
+    world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To look at them all would take them 24 seconds."""
+    monkeypatch.setattr("orchestrator.sweep._AT_ONCE", 5)
+    service, stop = world.service(), Stop()
+    for number in range(60):
+        world.add_guest(f"mute{number}").stop_agent()
+    looking = Task(SystemClock(), "look", partial(service.look, stop))
+    assert service.run("nightly").state is State.DONE
+    stop.request()
+    looking.join()
+    seen = {each.machine: each.saw for each in looking.result()}
+    assert len(seen) < 60
+    assert {saw for machine, saw in seen.items() if machine.startswith("mute")} <= {Sight.SILENT}
+
+
+def test_a_look_that_takes_long_sees_that_a_run_has_begun(
+    world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine before it does not answer for a while, and meanwhile the journal's answer has grown old."""
+    monkeypatch.setattr("orchestrator.sweep._AT_ONCE", 1)
+    monkeypatch.setattr("orchestrator.sweep._FRESH", 0.1)
+    monkeypatch.setattr("orchestrator.sweep._ANSWER", 60.0)
+    service = world.service(hold_limit=60)
+    mute = world.add_guest("mute")
+    world.machines["vm"] = world.machines.pop("vm")  # the last to be looked at
+    held, reached = threading.Event(), threading.Event()
+    mute.stop_agent()
+    looking = Task(SystemClock(), "look", service.look)
+
+    def cut() -> None:
+        reached.set()
+        held.wait(60)
+
+    world.storages["vm"].before["cut"].append(cut)
+    running = Task(SystemClock(), "run", partial(service.run, "nightly"))
+    assert reached.wait(60)
+    assert guest.frozen
+    mute.cont_agent()
+    looking.join()
+    assert looking.result()[-1].saw is Sight.HELD
+    held.set()
+    running.join()
+    assert running.result().state is State.DONE
