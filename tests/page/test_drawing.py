@@ -39,7 +39,7 @@ def test_a_run_is_drawn_to_scale_and_its_window_larger() -> None:
     assert drawn.whole.percent(window.end) - drawn.whole.percent(window.begin) == pytest.approx(5.41 / length, abs=0.01)
     assert drawn.window.percent(drawn.window.begin) == 0
     assert drawn.window.percent(drawn.window.rows[0].bars[0].end) == pytest.approx(100 * 31 / 54.1, abs=0.01)
-    assert [word for _, word in drawn.window.ticks] == ["0", "20.0 ms", "40.0 ms"]
+    assert [word for _, word in drawn.window.ticks] == ["0", "20 ms", "40 ms"]
 
 
 def test_without_a_freeze_there_is_no_window() -> None:
@@ -77,7 +77,7 @@ def test_the_windows_of_a_machine_stand_side_by_side_to_scale() -> None:
     assert drawn is not None
     assert [bar.top for bar in drawn.bars] == [75.0, 50.0, 25.0, 0.0]
     assert [bar.hold_top for bar in drawn.bars] == [87.5] * 4
-    assert [word for _, word in drawn.ticks] == ["10.0 ms", "20.0 ms", "30.0 ms", "40.0 ms"]
+    assert [word for _, word in drawn.ticks] == ["10 ms", "20 ms", "30 ms", "40 ms"]
     assert drawn.bars[0].left + drawn.bars[0].width < drawn.bars[1].left
 
 
@@ -98,6 +98,11 @@ def test_the_windows_of_a_machine_stand_side_by_side_to_scale() -> None:
 )
 def test_a_duration_has_three_digits_that_count(milliseconds: float | None, shown: str) -> None:
     assert figures.duration(milliseconds) == shown
+
+
+def test_a_round_duration_has_no_more_digits_than_it_needs() -> None:
+    told = [figures.round_duration(each) for each in (0, 0.5, 20.0, 500.0, 1000.0, 20_000.0, 60_000.0, 120_000.0)]
+    assert told == ["0", "0.5 ms", "20 ms", "500 ms", "1 s", "20 s", "60 s", "2 min"]
 
 
 def test_a_time_is_told_from_now() -> None:

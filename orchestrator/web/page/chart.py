@@ -53,4 +53,4 @@ def chart(windows: Sequence[Window]) -> Chart | None:
         )
         for number, window in enumerate(windows)
     ]
-    return Chart(bars, [(top(number * step), figures.duration(number * step)) for number in range(1, _TICKS + 1)])
+    return Chart(bars, [(top(number * step), figures.round_duration(number * step)) for number in range(1, _TICKS + 1)])

@@ -19,6 +19,14 @@ def duration(milliseconds: float | None) -> str:
     return f"{minutes} min {rest:02} s" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def round_duration(milliseconds: float) -> str:
+    """One that is a round number, as it stands at a scale."""
+    for unit, length in (("min", 60_000), ("s", 1000)):
+        if milliseconds >= 2 * length or (unit == "s" and milliseconds >= length):
+            return f"{milliseconds / length:.3g} {unit}"
+    return f"{milliseconds:.3g} ms" if milliseconds else "0"
+
+
 def _digits(value: float) -> str:
     return f"{value:#.3g}".rstrip(".")
 

@@ -70,7 +70,7 @@ class Band:
         length = self.end - self.begin
         step = round_up(length / _TICKS)
         times = [number * step for number in range(math.floor(length / step) + 1)]
-        return [(self.percent(self.begin + time), figures.duration(time * 1000) if time else "0") for time in times]
+        return [(self.percent(self.begin + time), figures.round_duration(time * 1000)) for time in times]
 
 
 @dataclass(frozen=True)
