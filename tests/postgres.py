@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,11 @@ class Cluster:
 
     @property
     def running(self) -> bool:
-        return (self.data / "postmaster.pid").exists()
+        """Whether its process is there; the file alone stays when it was killed."""
+        with suppress(OSError, ValueError):
+            os.kill(int((self.data / "postmaster.pid").read_text().split()[0]), 0)
+            return True
+        return False
 
     @contextmanager
     def frozen(self) -> Iterator[None]:

@@ -15,7 +15,7 @@ from tests.tables import table
 
 BROKEN = "**broken:** "
 #: Guests at once: much of a case is waiting, above all for what libvirt may hold back.
-AT_ONCE = 4
+AT_ONCE = 6
 
 SomeGuest = TypeVar("SomeGuest", bound=Guest)
 #: What is done to a guest at a boundary, and what is seen after it.

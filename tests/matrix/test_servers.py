@@ -91,6 +91,8 @@ def with_database(guest: Guest, cluster: Cluster) -> Iterator[Trial]:
 
 def database_killed(guest: Guest, boundary: str, cluster: Cluster, *, back: bool) -> str:
     """PostgreSQL is killed there. It comes back when the run has found it away after the thaw, or has ended."""
+    if back and boundary in BEFORE:
+        return NOT_THERE  # It never comes to a thaw.
     with with_database(guest, cluster) as made:
         deeds = {"after journal.move, 2": cluster.starting} if back else {}
         run = made.command("run", "job", "--json", deeds={**deeds, boundary: cluster.killing})
