@@ -90,4 +90,4 @@ def test_whatever_a_guest_said_is_told_as_it_was(site: Site) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_no_request_of_very_many_breaks_the_api(hostile: Site) -> None:
-    assert scan(hostile, 60) >= 1000
+    assert scan(hostile, 300) >= 3000
