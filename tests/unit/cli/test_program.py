@@ -16,6 +16,17 @@ from orchestrator.cli.interrupt import STILL_THAWING, STOPPING
 from tests.unit.cli.program import FLOOD
 
 ROOT = Path(__file__).parents[3]
+#: The program, interrupted in the middle of its imports.
+SIGNALLED = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == "orchestrator.model":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from orchestrator.start import main
+main()
+"""
 
 
 @contextmanager
@@ -173,10 +184,20 @@ def test_a_result_that_could_not_be_written_is_a_failure(arguments: list[str]) -
 
 
 def test_help_that_could_not_be_written_is_a_failure_and_no_defect() -> None:
-    command = [sys.executable, "-c", "from orchestrator.main import main; main()", "--help"]
+    command = [sys.executable, "-c", "from orchestrator.start import main; main()", "--help"]
     with open("/dev/full", "w") as full:  # noqa: PTH123
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, cwd=ROOT, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (1, "quiesce: standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_signal_before_the_program_is_loaded_ends_it_without_a_word(ignored: bool) -> None:
+    def before() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.SIG_DFL)
+
+    command = [sys.executable, "-c", SIGNALLED, "--help"]
+    ended = subprocess.run(command, preexec_fn=before, capture_output=True, cwd=ROOT, text=True, check=False)
+    assert (ended.returncode, ended.stderr, bool(ended.stdout)) == (0 if ignored else -signal.SIGINT, "", ignored)
 
 
 def test_without_a_standard_output_the_work_is_done() -> None:
