@@ -11,10 +11,11 @@ import json
 import os
 from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from orchestrator.clock import Deadline
+from orchestrator.clock import Deadline, Task
 from orchestrator.drivers import check_options
 from orchestrator.drivers.chain import why_full
 from orchestrator.errors import CallError, ConfigError, NotFound, OutcomeUnknown, Rejected, RepositoryError
@@ -57,6 +58,7 @@ class BackupDriver:
         self._hypervisor: Hypervisor = hypervisor
         self._copies: Copies = hypervisor.copies
         self._definition: str | None = None
+        self._flushing: Task[None] | None = None
 
     def plan(self, snapshot: str, deadline: Deadline) -> Plan:
         """The disks, the file that each is copied to, and what the backup stands on.
@@ -93,15 +95,24 @@ class BackupDriver:
 
     def cut(self, plan: Plan, deadline: Deadline) -> Mapping[str, Any]:
         """Begin the copy of all disks at once."""
-        self._copies.begin(plan["snapshot"], _since(plan), _copies(plan), self._context.rate, deadline)
+        self._copies.begin(plan["snapshot"], _since(plan), _copies(plan), deadline)
         return {}
 
     def copied(self, plan: Plan, deadline: Deadline) -> Progress:
-        """How far all disks together are; the copy is held to the job's rate."""
-        return self._copies.progress(_copies(plan), self._context.rate, deadline)
+        """How far all disks together are; the copy is held to the job's rate.
+
+        What is copied is flushed meanwhile: QEMU closes its files with a flush of its own, for which the guest waits.
+        """
+        progress = self._copies.progress(_copies(plan), self._context.rate, deadline)
+        if not progress.ended:
+            self._flush(deadline)
+        return progress
 
     def publish(self, plan: Plan, cut: Cut, deadline: Deadline) -> Mapping[str, Any]:
         """Publish the backup when QEMU has closed its files, and then forget the checkpoint of the last one."""
+        if self._flushing is not None:
+            self._flushing.join()
+            self._flushing.result()
         closing = deadline.within(_CLOSING)
         self._copies.end(_copies(plan), closing)
         for copy in _copies(plan):
@@ -161,6 +172,17 @@ class BackupDriver:
 
     def close(self) -> None:
         """Nothing to release: the hypervisor belongs to who made it."""
+
+    def _flush(self, deadline: Deadline) -> None:
+        """Begin to flush what is copied by now, unless that is going on. Raises what became of the last time: of what
+        could not be written, the kernel tells once.
+        """
+        last = self._flushing
+        if last is None or last.wait(deadline.within(0)):
+            if last is not None:
+                last.result()
+            flush = partial(self._repository.flush, self._machine, self._run_id)
+            self._flushing = Task(deadline.clock, "flush", flush)
 
     def _basis(self, backups: Sequence[Backup], disks: Sequence[Disk], deadline: Deadline) -> _Basis:
         if not backups:

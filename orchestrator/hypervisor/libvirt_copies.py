@@ -8,6 +8,7 @@ libvirt once more, which then looks whether its bitmaps are there and whole. See
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Protocol, TypeVar
 
 import libvirt
@@ -15,6 +16,7 @@ import libvirt
 from orchestrator.clock import Deadline
 from orchestrator.errors import OutcomeUnknown, Rejected
 from orchestrator.hypervisor.backup_xml import backup_xml, checkpoint_xml, targets
+from orchestrator.hypervisor.pace import STILL, share
 from orchestrator.model import Disk, DiskCopy, Progress
 
 T = TypeVar("T")
@@ -77,12 +79,10 @@ class LibvirtCopies:
 
         self._call(f"the checkpoint {since}", describe, deadline)
 
-    def begin(
-        self, checkpoint: str, since: str | None, copies: Sequence[DiskCopy], rate: int | None, deadline: Deadline
-    ) -> None:
+    def begin(self, checkpoint: str, since: str | None, copies: Sequence[DiskCopy], deadline: Deadline) -> None:
         """One `virDomainBackupBegin` over all disks, into the files that are there, with a checkpoint.
 
-        A rate can be set only of a job that runs, so `progress` does it.
+        The jobs run before their speed can be set.
         """
 
         def begin(domain: libvirt.virDomain) -> None:
@@ -90,6 +90,7 @@ class LibvirtCopies:
             backup = backup_xml(since, copies, described)
             noted = checkpoint_xml(checkpoint, [copy.disk for copy in copies], described)
             domain.backupBegin(backup, noted, libvirt.VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL)
+            _set_speed(domain, [copy.disk.name for copy in copies], lambda jobs: STILL)
 
         self._call(f"the backup {checkpoint}", begin, deadline)
 
@@ -101,8 +102,7 @@ class LibvirtCopies:
                 raise Rejected("QEMU paused the machine because it could not write: is the repository's disk full?")
             if _copies_to(domain, copies):
                 stats = domain.jobStats()
-                if rate is not None:
-                    _slow_down(domain, [copy.disk.name for copy in copies], rate)
+                _set_speed(domain, [copy.disk.name for copy in copies], partial(share, rate))
                 return Progress(stats.get("disk_processed", 0), stats.get("disk_total", 0), ended=False)
             ended = domain.jobStats(_KEPT)
             if ended.get("operation") != libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP:
@@ -183,12 +183,14 @@ def _copies_to(domain: libvirt.virDomain, copies: Sequence[DiskCopy]) -> bool:
     return bool(targets(running) & {copy.path for copy in copies})
 
 
-def _slow_down(domain: libvirt.virDomain, disks: Sequence[str], rate: int) -> None:
-    """Divide the rate among the disks that are still copied."""
-    going = [disk for disk in disks if domain.blockJobInfo(disk)]
-    for disk in going:
-        with suppress(libvirt.libvirtError):  # it has just ended
-            domain.blockJobSetSpeed(disk, max(1, rate // len(going)), _IN_BYTES)
+def _set_speed(domain: libvirt.virDomain, disks: Sequence[str], speed_of: Callable[[int], int]) -> None:
+    """Give the disks that are still copied the speed that each of so many is to have."""
+    jobs = {disk: domain.blockJobInfo(disk, libvirt.VIR_DOMAIN_BLOCK_JOB_INFO_BANDWIDTH_BYTES) for disk in disks}
+    going = {disk: job["bandwidth"] for disk, job in jobs.items() if job}
+    for disk, speed in going.items():
+        if speed != speed_of(len(going)):
+            with suppress(libvirt.libvirtError):  # it has just ended
+                domain.blockJobSetSpeed(disk, speed_of(len(going)), _IN_BYTES)
 
 
 def _is_paused_by_error(domain: libvirt.virDomain) -> bool:

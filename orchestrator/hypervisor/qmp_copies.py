@@ -13,6 +13,7 @@ from orchestrator.clock import Deadline
 from orchestrator.errors import OutcomeUnknown, Rejected
 from orchestrator.hypervisor.monitor import Monitor
 from orchestrator.hypervisor.names import node_name
+from orchestrator.hypervisor.pace import STILL, share
 from orchestrator.model import Disk, DiskCopy, Progress
 
 #: Seconds between two looks at a job that was cancelled.
@@ -95,11 +96,9 @@ class BareCopies:
                 bitmap = {"node": disk, "name": checkpoint, "disabled": True, "persistent": nodes[disk].keeps}
                 self._monitor.execute("block-dirty-bitmap-add", bitmap, deadline)
 
-    def begin(
-        self, checkpoint: str, since: str | None, copies: Sequence[DiskCopy], rate: int | None, deadline: Deadline
-    ) -> None:
+    def begin(self, checkpoint: str, since: str | None, copies: Sequence[DiskCopy], deadline: Deadline) -> None:
         """One `transaction`: QEMU does all of it or nothing. The bitmap `since` stays as it is, whatever comes."""
-        what: dict[str, Any] = {"speed": 0 if rate is None else _share(rate, len(copies)), "auto-dismiss": False}
+        what: dict[str, Any] = {"speed": STILL, "auto-dismiss": False}
         what |= {"sync": "full"} if since is None else {"sync": "bitmap", "bitmap": since, "bitmap-mode": "never"}
         enable = [
             {"type": "block-dirty-bitmap-enable", "data": {"node": copy.disk.node, "name": checkpoint}}
@@ -133,8 +132,7 @@ class BareCopies:
         if self._is_paused_by_error(deadline):
             raise Rejected("QEMU paused the machine because it could not write: is the repository's disk full?")
         going = [job for job in ours if job.going]
-        if rate is not None and going:
-            self._slow_down(going, _share(rate, len(going)), deadline)
+        self._set_speed(going, share(rate, len(going)), deadline)
         done, total = sum(job.done_bytes for job in ours), sum(job.total_bytes for job in ours)
         return Progress(done, total, ended=not going)
 
@@ -167,7 +165,7 @@ class BareCopies:
     def leave(self, checkpoint: str, deadline: Deadline) -> None:
         """Nothing: a bitmap is in nobody's way."""
 
-    def _slow_down(self, jobs: Sequence[_Job], speed: int, deadline: Deadline) -> None:
+    def _set_speed(self, jobs: Sequence[_Job], speed: int, deadline: Deadline) -> None:
         for job in jobs:
             if job.speed != speed:
                 with suppress(Rejected):  # it has just ended
@@ -191,8 +189,3 @@ class BareCopies:
             return {str(node["node-name"]): _Node.of(node) for node in reply}
 
         return self._monitor.ask("query-named-block-nodes", by_name, deadline, flat=True)
-
-
-def _share(rate: int, jobs: int) -> int:
-    """What each of several jobs may have of a rate. 0 would be no limit."""
-    return max(1, rate // jobs)

@@ -29,6 +29,10 @@ class Repository(Protocol):
         """The folder that `stage` makes, whether it is there or not."""
         ...
 
+    def flush(self, machine: str, run_id: str) -> None:
+        """Flush what is staged of the disks by now, which may still be written to: publishing then has less to do."""
+        ...
+
     def publish(self, backup: Backup) -> Backup:
         """Make a staged backup visible, whole and for good; return it with its sizes and sums.
 

@@ -76,18 +76,17 @@ class Copies(Protocol):
         """Let the hypervisor open the files and make ready the checkpoint, as far as it can beforehand. Idempotent."""
         ...
 
-    def begin(
-        self, checkpoint: str, since: str | None, copies: Sequence[DiskCopy], rate: int | None, deadline: Deadline
-    ) -> None:
+    def begin(self, checkpoint: str, since: str | None, copies: Sequence[DiskCopy], deadline: Deadline) -> None:
         """Begin to copy all disks as they are now, or only what has changed since the checkpoint `since`, and to note
         under `checkpoint` what changes from now on: at once, all or none. This is the cut; nothing here is slow.
 
-        `rate` is the most bytes per second of all copies together.
+        Next to nothing is copied before `progress` is asked: first the guest is thawed.
         """
         ...
 
     def progress(self, copies: Sequence[DiskCopy], rate: int | None, deadline: Deadline) -> Progress:
-        """How far the copies are, and divide the rate among those that go on.
+        """How far the copies are. Those that go on may take `rate` bytes per second from now on, all together; None: as
+        many as they can.
 
         Raises Rejected when one has failed, or nobody knows of it any more.
         """

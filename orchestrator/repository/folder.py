@@ -9,7 +9,9 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from orchestrator.errors import NotFound, OutcomeUnknown, RepositoryAway, RepositoryError
@@ -46,6 +48,11 @@ class FolderRepository:
     def staged(self, machine: str, run_id: str) -> Path:
         return self._home(machine) / f".{_safe(run_id)}{PARTIAL}"
 
+    def flush(self, machine: str, run_id: str) -> None:
+        with self._telling():
+            for path in self.staged(machine, run_id).iterdir():
+                files.flush(path)
+
     def publish(self, backup: Backup) -> Backup:
         staged, published = self.staged(backup.machine, backup.run_id), self.folder(backup)
         with self._telling():
@@ -56,7 +63,9 @@ class FolderRepository:
                 raise RepositoryError(f"{published} is there already")
             (staged / manifest.NAME).unlink(missing_ok=True)  # of an attempt that failed
             _no_other(staged, {disk.file for disk in backup.disks})
-            backup = dataclasses.replace(backup, disks=tuple(_sealed(staged, disk) for disk in backup.disks))
+            with ThreadPoolExecutor() as threads:
+                disks = tuple(threads.map(partial(_sealed, staged), backup.disks))
+            backup = dataclasses.replace(backup, disks=disks)
             files.write(staged / manifest.NAME, manifest.written(backup))
             staged.chmod(files.PRIVATE)
             files.flush(staged)

@@ -71,9 +71,9 @@ class Bench:
         self._live(runs)
         taken = []
         for _ in range(self._rounds):
-            used, begun = _used_by_children(), time.monotonic()
+            used, begun = used_by_children(), time.monotonic()
             quiesce(self._configuration, "history")
-            taken.append(Duration(time.monotonic() - begun, _used_by_children() - used))
+            taken.append(Duration(time.monotonic() - begun, used_by_children() - used))
         return taken
 
     def _run(self, machine: str, how: PreFlush) -> Callable[[], dict[str, object]]:
@@ -113,7 +113,7 @@ class Bench:
                     journal.move(run, replace(run.target("db1"), state=state), steps)
 
 
-def _used_by_children() -> float:
+def used_by_children() -> float:
     """Seconds of the processor that the programs have used which this one has started and seen end."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

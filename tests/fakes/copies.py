@@ -48,8 +48,10 @@ class MemoryCopies:
     opened: set[str] = field(default_factory=set)
     #: For each file that is copied to, how many looks will find it still being copied.
     going: dict[str, int] = field(default_factory=dict)
-    #: What was begun: the checkpoint, what it stands on, and the rate.
-    begun: list[tuple[str, str | None, int | None]] = field(default_factory=list)
+    #: What was begun: the checkpoint, and what it stands on.
+    begun: list[tuple[str, str | None]] = field(default_factory=list)
+    #: The rates that were asked for.
+    rates: list[int | None] = field(default_factory=list)
 
     def write(self, count: int) -> None:
         """The guest writes so many bytes, to where it did not write before."""
@@ -66,12 +68,10 @@ class MemoryCopies:
     def open(self, checkpoint: str, since: str | None, copies: Sequence[DiskCopy], deadline: Deadline) -> None:
         self.opened |= {copy.path for copy in copies}
 
-    def begin(
-        self, checkpoint: str, since: str | None, copies: Sequence[DiskCopy], rate: int | None, deadline: Deadline
-    ) -> None:
+    def begin(self, checkpoint: str, since: str | None, copies: Sequence[DiskCopy], deadline: Deadline) -> None:
         if since is not None and since not in self.noted:
             raise Rejected(f"there is no {since}")
-        self.begun.append((checkpoint, since, rate))
+        self.begun.append((checkpoint, since))
         self.noted[checkpoint] = 0
         self.going |= {copy.path: 1 for copy in copies}
 
@@ -79,6 +79,7 @@ class MemoryCopies:
         paths = [copy.path for copy in copies]
         if not all(path in self.going for path in paths):
             raise Rejected("nobody knows of the copy")
+        self.rates.append(rate)
         left = max(self.going[path] for path in paths)
         self.going |= {path: max(0, self.going[path] - 1) for path in paths}
         return Progress(0 if left else 100, 100, ended=not left)

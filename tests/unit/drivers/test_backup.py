@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from orchestrator.clock import Deadline, SystemClock
 from orchestrator.drivers.backup import BackupDriver
-from orchestrator.errors import CallError, ConfigError, Rejected, RepositoryAway
+from orchestrator.errors import CallError, ConfigError, Rejected, RepositoryAway, RepositoryError
 from orchestrator.model import Consistency, Cut, Disk, Machine, OsInfo, Proof
 from orchestrator.ports import DriverContext, Plan
 from orchestrator.repository import FolderRepository
@@ -90,7 +91,8 @@ def test_the_first_is_full_and_the_next_holds_what_has_changed(world: World) -> 
 
     assert (first["parent"], second["parent"], second["why_full"]) == (None, "one", None)
     assert "the first backup" in first["why_full"]
-    assert world.machine.copies.begun == [("quiesce-one", None, None), ("quiesce-two", "quiesce-one", 5)]
+    assert world.machine.copies.begun == [("quiesce-one", None), ("quiesce-two", "quiesce-one")]
+    assert world.machine.copies.rates == [None, None, 5, 5]
     assert world.noted == {"quiesce-two"}
     assert not world.machine.copies.opened and not world.machine.copies.going
 
@@ -157,6 +159,28 @@ def test_the_files_of_a_backup_are_nobody_elses(world: World) -> None:
     world.begin("one")
     [file] = world.staged[0].iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_copied_is_flushed_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed = threading.Event()
+    monkeypatch.setattr(world.repository, "flush", lambda machine, run_id: flushed.set())
+    driver, plan = world.begin("one")
+    assert not flushed.is_set()
+    driver.copied(plan, soon())
+    assert flushed.wait(30)
+
+
+def test_a_backup_that_could_not_be_flushed_is_not_published(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel tells once of what it could not write: the flush of the publication would succeed."""
+
+    def fail(machine: str, run_id: str) -> None:
+        raise RepositoryError("vda.qcow2: Input/output error")
+
+    monkeypatch.setattr(world.repository, "flush", fail)
+    driver, plan = world.begin("one")
+    with pytest.raises(RepositoryError, match="Input/output error"):
+        finish(driver, plan)
+    assert world.repository.backups("db1") == ()
 
 
 @pytest.mark.parametrize("looks", [0, 1, 2])

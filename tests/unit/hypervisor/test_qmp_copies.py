@@ -29,7 +29,7 @@ def started(still: StillQemu, path: Path, kind: str) -> tuple[Still, Disk]:
 def copied(qemu: Still, disk: Disk, name: str, since: str | None = None) -> None:
     copies = [DiskCopy(disk, str(image(Path(disk.path).with_name(f"{name}.qcow2"))))]
     qemu.machine.copies.open(name, since, copies, within(30))
-    qemu.machine.copies.begin(name, since, copies, None, within(30))
+    qemu.machine.copies.begin(name, since, copies, within(30))
     wait_for(lambda: qemu.machine.copies.progress(copies, None, within(30)).ended, 60, "the end of the copy")
     qemu.machine.copies.end(copies, within(30))
 

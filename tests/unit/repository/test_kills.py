@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +25,8 @@ class Moments:
     def __init__(self, folder: Path, copies: Path, flush: pytest.MonkeyPatch) -> None:
         self._folder, self._copies = folder, copies
         self._flushed: set[tuple[int, int]] = set()
-        self._recording = False
+        self._recording = self._copying = False
+        self._lock = threading.RLock()
         self.all: list[Path] = []
         self._fsync = os.fsync
         flush.setattr(os, "fsync", self._flush)
@@ -50,9 +52,11 @@ class Moments:
 
     def _before(self, event: str, arguments: object) -> None:
         if self._recording and (event in _CHANGES or event == "fsync"):
-            self._recording = False
-            self._copy()
-            self._recording = True
+            with self._lock:  # disks are flushed side by side
+                if not self._copying:
+                    self._copying = True
+                    self._copy()
+                    self._copying = False
 
     def _copy(self) -> None:
         copy = self._copies / str(len(self.all))
@@ -145,6 +149,9 @@ def test_everything_is_flushed_before_it_is_visible_and_its_name_after(
         flushed.append((path.name, staged.exists()))
 
     monkeypatch.setattr(os, "fsync", fsync)
+    there.flush("db1", "run-1")
+    assert flushed == [("vda.qcow2", True)]
+    flushed.clear()
     there.publish(backup())
 
     assert flushed == [("vda.qcow2", True), ("manifest.json", True), (staged.name, True), ("db1", False)]
