@@ -8,11 +8,11 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.bench import backups
+from tests.bench.backups import FIGURES
 from tests.bench.conditions import Bench
 from tests.bench.report import PAST, Results
-from tests.lab.places import CHECKOUT
-
-FIGURES = CHECKOUT / "docs" / "figures.md"
+from tests.matrix.document import part
 
 INTRODUCTION = """\
 # Figures
@@ -39,9 +39,10 @@ def main() -> int:
     rounds = 2 if asked.quick else asked.rounds
     before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="quiesce-bench-") as folder:
-        bench = Bench(Path(folder), rounds, lambda text: print(f"--- {text}", flush=True))
+        bench = Bench(Path(folder), rounds, say)
         history = bench.history(PAST)
         results = Results(bench.idle(), bench.burst(), history)
+    copying, copying_met = backups.measure(2 if asked.quick else backups.ROUNDS, say)
     introduction = INTRODUCTION.format(
         date=datetime.now(UTC).date(),
         rounds=rounds,
@@ -50,11 +51,16 @@ def main() -> int:
         after=os.getloadavg()[0],
         versions=versions(),
     )
-    document = f"{introduction}\n{results.tables()}\n"
+    document = f"{introduction}\n{results.tables()}\n\n{part(backups.PART, 'python -m tests.bench.backups', copying)}\n"
     print(document)
     if not asked.quick:
         FIGURES.write_text(document)
-    return 0 if all(goal.measured <= goal.limit for goal in results.goals()) else 1
+    return 0 if copying_met and all(goal.measured <= goal.limit for goal in results.goals()) else 1
+
+
+def say(text: str) -> None:
+    """Tell how far it is."""
+    print(f"--- {text}", flush=True)
 
 
 def versions() -> str:

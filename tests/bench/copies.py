@@ -13,7 +13,7 @@ from pathlib import Path
 
 import libvirt
 
-from tests.acceptance.product import COMMAND, Document, Product
+from tests.acceptance.product import COMMAND, Document, Product, target
 from tests.bench.conditions import used_by_children
 from tests.bench.contenders import IN_WINDOW
 from tests.bench.guests import listen
@@ -23,6 +23,8 @@ from tests.lab.kernel import run_tool
 from tests.lab.libvirtd import URI, virsh
 
 DISK_MB, DATA_MB = 4096, 1024
+#: What the guest changes before an incremental backup.
+CHANGED_MB = 10
 #: Seconds between two looks at a job of libvirt's, and at the memory of our process.
 _LOOK = 0.02
 
@@ -52,6 +54,16 @@ class Sample:
     #: The application's longest stall where the copy began, and from its beginning to its end.
     stall_begin: float
     stall_longest: float
+
+    def parts(self) -> tuple[float, ...]:
+        """What a run of ours spent its time on: what came before the freeze, the window, the copy, the publication, and
+        the rest, which is mostly the start of a process.
+        """
+        assert self.copy.run is not None
+        took = {step["action"]: step["duration_ms"] / 1000 for step in done(self.copy.run)}
+        before = sum(took.get(action, 0.0) for action in ("preflight", "prepare", "flush"))
+        parts = (before, self.copy.end - self.copy.begin, took["copy"], took["publish"])
+        return (*parts, self.ended - sum(parts))
 
 
 @contextmanager
@@ -106,6 +118,26 @@ def turn(guest: LibvirtGuest, act: Callable[[Path], Copy], to: Path) -> Sample:
 
 def quiesce(product: Product, to: Path) -> Copy:
     """A full backup by this program, into a new repository."""
+    run, peak = back_up(product, to)
+    steps = {step["action"]: step for step in done(run)}
+    begin = steps[IN_WINDOW[0]]["monotonic"] - steps[IN_WINDOW[0]]["duration_ms"] / 1000
+    return Copy(begin, steps[IN_WINDOW[-1]]["monotonic"], run, peak)
+
+
+def incremental(product: Product, guest: LibvirtGuest, to: Path) -> float:
+    """Back up in full, let the guest change something, and back up again; return how many megabytes that stored."""
+    to.mkdir(mode=0o755)
+    back_up(product, to)
+    guest.shell(f"dd if=/dev/urandom of=/data/changed bs=1M count={CHANGED_MB} conv=fsync 2>/dev/null", timeout=120)
+    run, _ = back_up(product, to)
+    snapshot = target(run)["snapshot"]
+    assert snapshot["parent"] is not None
+    stored = sum(Path(snapshot["path"], f"{disk['name']}.qcow2").stat().st_size for disk in snapshot["disks"])
+    return stored / 1e6
+
+
+def back_up(product: Product, to: Path) -> tuple[Document, float]:
+    """Back up into the repository `to`; return the run, and the most megabytes that its process had in memory."""
     product.job("vm", driver="backup", repository=str(to), hold_limit="30s")
     with tempfile.TemporaryFile() as out:
         process = subprocess.Popen([COMMAND, "--config", product.file, "run", "job", "--json"], stdout=out)
@@ -116,9 +148,12 @@ def quiesce(product: Product, to: Path) -> Copy:
         out.seek(0)
         run: Document = json.loads(out.read())
     assert (process.returncode, run["consistency"]) == (0, "filesystem"), run
-    steps = {step["action"]: step for step in run["steps"] if step["outcome"] == "done"}
-    begin = steps[IN_WINDOW[0]]["monotonic"] - steps[IN_WINDOW[0]]["duration_ms"] / 1000
-    return Copy(begin, steps[IN_WINDOW[-1]]["monotonic"], run, peak)
+    return run, peak
+
+
+def done(run: Document) -> list[Document]:
+    """The steps of a run that ended well."""
+    return [step for step in run["steps"] if step["outcome"] == "done"]
 
 
 def peer(guest: LibvirtGuest, to: Path) -> Copy:

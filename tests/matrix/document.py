@@ -23,6 +23,11 @@ def write(part: str, text: str, document: Path = DOCUMENT) -> None:
     document.write_text(f"{whole[:begin]}\n\n{text.strip()}\n\n{whole[end:]}")
 
 
+def part(name: str, command: str, text: str) -> str:
+    """A new part for a document, which that command writes."""
+    return f"<!-- {name}: written by `{command}` -->\n\n{text.strip()}\n\n<!-- end of {name} -->"
+
+
 def _find(part: str, whole: str) -> re.Match[str]:
     name = re.escape(part)
     found = re.search(rf"<!-- {name}: [^>]*-->(?P<text>.*?)<!-- end of {name} -->", whole, re.DOTALL)
