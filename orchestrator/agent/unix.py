@@ -8,6 +8,7 @@ import math
 import select
 import socket
 import struct
+from pathlib import Path
 
 from orchestrator.agent.session import Session
 from orchestrator.clock import Deadline
@@ -42,7 +43,7 @@ class UnixTransport:
             connection.setblocking(False)
         except (OSError, ValueError) as error:
             connection.close()
-            raise Unreachable(f"{self._path}: {_why_not_connected(error)}") from error
+            raise Unreachable(f"{self._path}: {_why_not_connected(error, Path(self._path))}") from error
         self._socket = connection
         return True
 
@@ -120,10 +121,12 @@ def _limit_connect(connection: socket.socket, seconds: float) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", whole, microseconds))
 
 
-def _why_not_connected(error: Exception) -> str:
+def _why_not_connected(error: Exception, path: Path) -> str:
     match error:
         case FileNotFoundError():
             return "there is no such socket; the machine may not run, or have its agent elsewhere"
+        case ConnectionRefusedError() if not path.is_socket():
+            return "this is no socket; correct the machine's agent in the configuration"
         case ConnectionRefusedError():
             return "nothing listens on this socket; the machine may not run"
         case PermissionError():

@@ -48,6 +48,12 @@ def test_a_missing_socket_is_named(transport: UnixTransport, tmp_path: Path) -> 
         transport.connect(later())
 
 
+def test_a_file_that_is_no_socket_is_named(transport: UnixTransport, tmp_path: Path) -> None:
+    (tmp_path / "qga.sock").touch()
+    with pytest.raises(Unreachable, match=f"{tmp_path}/qga.sock: this is no socket"):
+        transport.connect(later())
+
+
 def test_a_socket_that_nobody_listens_on_is_named(
     transport: UnixTransport, listener: socket.socket, tmp_path: Path
 ) -> None:
