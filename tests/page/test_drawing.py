@@ -59,6 +59,16 @@ def test_steps_of_another_process_are_placed_by_the_clock_on_the_wall() -> None:
     assert drawn.window.end - drawn.whole.begin == pytest.approx(60)
 
 
+def test_the_window_ends_with_the_confirmed_thaw_and_not_with_the_watch_that_follows() -> None:
+    watched = Step("vm", Action.CONFIRM, Outcome.DONE, NOW + timedelta(seconds=9), 509.0, 1.0)
+    begun = steps("vm", NOW, GOOD[:7])
+    drawn, without = timeline(a_run(*begun, watched), "vm"), timeline(a_run(*begun), "vm")
+    assert drawn is not None
+    assert without is not None
+    assert drawn.window == without.window
+    assert [row.phase for row in drawn.whole.rows] == ["prepare", "window", "after"]
+
+
 def test_what_retention_does_weeks_later_does_not_shrink_the_drawing() -> None:
     removal = Step("vm", Action.REMOVE, Outcome.DONE, NOW + timedelta(days=30), 9.0, 5.0)
     drawn = timeline(a_run(*steps("vm", NOW), removal), "vm")

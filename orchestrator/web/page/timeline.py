@@ -126,13 +126,19 @@ def _bars(steps: Sequence[Step]) -> Iterator[Bar]:
         return
     origin = min(_began_at(step) for step in timed)
     first = min(timed, key=_began_at)
+    confirmed = False
     for step in timed:
+        phase = _PHASES.get(step.action, "prepare")
+        if step.action is Action.CONFIRM:  # after the first one it is only watched that the guest stays thawed
+            phase, confirmed = "after" if confirmed else phase, confirmed or step.outcome is Outcome.DONE
+        elif step.action is Action.THAW:
+            confirmed = False
         end = step.monotonic - first.began
         by_wall = (step.at - origin).total_seconds()
         if abs(end - by_wall) > _DRIFT:
             end = by_wall
         took = (step.duration_ms or 0.0) / 1000
-        yield Bar(_PHASES.get(step.action, "prepare"), end - took, end, step.outcome)
+        yield Bar(phase, end - took, end, step.outcome)
 
 
 def _began_at(step: Step) -> datetime:
