@@ -7,7 +7,7 @@ and of the journal.
 import json
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,19 +105,21 @@ class Trial:
         assert len(made) in {0, len(active)}, "some of the disks were cut"
         deeper = [now - then for now, then in zip(depths(self.guest), self._depths, strict=True)]
         assert set(deeper) == {int(bool(made))}, "it was cut more than once"
-        assert self._overlays() - self._earlier == made, "an overlay that nobody uses"
+        left = self._overlays() - self._earlier - made
         runs: list[Document] = self.command("history", "--json").ended.document
         assert len(runs) == 1 or not (runs or made)
-        return self._check_run(runs[0], active if made else []) if runs else "no run"
+        assert runs or not left, "an overlay of no run"
+        return self._check_run(runs[0], active if made else [], left) if runs else "no run"
 
-    def _check_run(self, run: Document, overlays: Sequence[Path]) -> str:
-        """Fail unless the history tells of these overlays, and of no others."""
+    def _check_run(self, run: Document, overlays: Sequence[Path], left: Collection[Path]) -> str:
+        """Fail unless the history tells of these overlays, and of no others; and of others that are left over."""
         assert run["state"] not in OPEN, run
+        assert bool(left) == ("not cleaned up" in (run["error"] or "")), f"left over: {[*map(str, left)]}: {run}"
         snapshot = target(run)["snapshot"]
         told = [disk["overlay"] for disk in snapshot["disks"]] if snapshot else []
         assert told == [*map(str, overlays)], run
         assert (run["consistency"] == "none") == (not overlays), run
-        return f"{run['state']}, {run['consistency']}"
+        return f"{run['state']}, {run['consistency']}" + (", overlays left" if left else "")
 
     def _overlays(self) -> set[Path]:
         return set(self._disks[0].parent.glob("*.quiesce-*.qcow2"))
