@@ -56,7 +56,11 @@ def document(
 
     with ThreadPoolExecutor(len(guests)) as threads:
         begun = [[threads.submit(attempt, boundary, column) for column in columns.values()] for boundary in boundaries]
-        seen = [[cell.result() for cell in row] for row in begun]
+        try:
+            seen = [[cell.result() for cell in row] for row in begun]
+        except BaseException:  # Nobody waits for those that have not begun.
+            threads.shutdown(cancel_futures=True)
+            raise
     tried = [cell for row in seen for cell in row if cell != NOT_THERE]
     broken = [cell for cell in tried if cell.startswith(BROKEN)]
     said = f"**{len(broken)} did not hold**" if broken else "all held"
