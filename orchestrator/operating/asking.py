@@ -87,7 +87,11 @@ class Asking:
         deadline = Deadline.after(self._clock, limit)
         process = agent.start(words[0], words[1:], deadline.within(_ANSWER))
         while not deadline.passed and not stop.requested:
-            result = agent.ended(process, Deadline.after(self._clock, _ANSWER))
+            try:
+                result = agent.ended(process, Deadline.after(self._clock, _ANSWER))
+            except CallError as error:
+                how = f"{words[0]} was started, and how it ended is not known: {error}"
+                raise OutcomeUnknown(f"{how}; of each of its outputs, no more than 1 MiB can be taken") from error
             if result is not None:
                 return result
             self._clock.sleep(min(_POLL, deadline.remaining()))

@@ -110,6 +110,17 @@ def test_a_program_runs_while_the_machine_is_held(world: World, guest: FakeAgent
     assert [s.figures for s in run.steps[1:]] == [asked, {**asked, "exit_code": 3}]
 
 
+@pytest.mark.parametrize("fault", [faults.error("no"), faults.answer({"exited": True, "out-data": "a" * 2_000_000})])
+def test_a_program_whose_end_cannot_be_told_is_not_taken_for_refused(
+    world: World, guest: FakeAgent, fault: faults.Fault
+) -> None:
+    guest.faults["guest-exec-status"].append(fault)
+    run, result = operating(world).asking.execute("vm", ["/bin/sh", "-c", "x"], 5)
+    assert (run.state, result, run.steps[-1].outcome) == (State.FAILED, None, Outcome.UNKNOWN)
+    assert "/bin/sh was started, and how it ended is not known" in str(run.error)
+    assert "no more than 1 MiB can be taken" in str(run.error)
+
+
 def test_a_program_that_does_not_end_is_killed(world: World, guest: FakeAgent) -> None:
     guest.faults["guest-exec-status"] += [faults.answer({"exited": False})] * 1000
     guest.programs["/bin/kill"] = None
