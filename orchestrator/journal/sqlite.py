@@ -2,6 +2,7 @@
 
 import errno
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -36,17 +37,32 @@ def engines(url: URL, patience: int) -> tuple[Engine, Engine, Turn]:
 
 
 def _turns(patience: int) -> Turn:
-    """One turn after the other for the writers of this process: SQLite's waiting is a poll, in which one may starve."""
-    taken = threading.Lock()
+    """One turn after the other for the writers of this process, in order: SQLite's waiting is a poll, in which one may
+    starve. Hundreds may wait as long as turns end; who has waited for `patience` while none did gives up.
+    """
+    lock, waiting = threading.Lock(), deque[threading.Event]()
+    ended = 0
 
     @contextmanager
     def turn() -> Iterator[None]:
-        if not taken.acquire(timeout=patience):
-            raise TimeoutError(errno.ETIMEDOUT, "other threads kept writing")
+        nonlocal ended
+        mine = threading.Event()
+        with lock:
+            waiting.append(mine)
+            waiting[0].set()
+            seen = ended
         try:
+            while not mine.wait(patience):
+                if ended == seen:
+                    raise TimeoutError(errno.ETIMEDOUT, "another thread does not end its writing")
+                seen = ended
             yield
         finally:
-            taken.release()
+            with lock:
+                waiting.remove(mine)
+                ended += mine.is_set()
+                if waiting:
+                    waiting[0].set()
 
     return turn
 

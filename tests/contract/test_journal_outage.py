@@ -20,8 +20,10 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, Pool, create_engine, event, make_url, text
 
+from orchestrator.clock import SystemClock
 from orchestrator.errors import JournalError, JournalMismatch, JournalUnavailable, QuiesceError
 from orchestrator.journal import SqlJournal
+from orchestrator.journal.database import Database
 from orchestrator.model import Run, State
 from tests.journals import THEIRS, a_run, a_step, open_journal
 from tests.postgres import PASSWORD, Cluster
@@ -183,12 +185,28 @@ def test_a_thread_that_does_not_end_its_writing_is_not_waited_for(sqlite_url: st
     with ThreadPoolExecutor(1) as pool, listening("before_cursor_execute", hang):
         slow = pool.submit(journal.record, run, [a_step("db1", 1)])
         assert writing.wait(60)
-        with pytest.raises(JournalUnavailable, match="other threads kept writing"):
+        with pytest.raises(JournalUnavailable, match="another thread does not end its writing"):
             journal.record(run, [a_step("db1", 2)])
         go_on.set()
         slow.result()
     journal.record(run, [a_step("db1", 3)])
     assert [step.figures["n"] for step in journal.run("r1").steps] == [1, 3]
+    journal.close()
+
+
+def test_many_threads_may_wait_as_long_as_each_ends_its_writing(sqlite_url: str) -> None:
+    """Together they write for three times as long as one waits for another."""
+    journal = SqlJournal(Database(sqlite_url, patience=1), SystemClock())
+    run = journal.open_run(a_run("r1", "db1"))
+
+    def linger(*_: Any) -> None:
+        time.sleep(0.1)
+
+    with listening("commit", linger), ThreadPoolExecutor(30) as pool:
+        written = [pool.submit(journal.record, run, [a_step("db1", number)]) for number in range(30)]
+    for each in written:
+        each.result()
+    assert {step.figures["n"] for step in journal.run("r1").steps} == set(range(30))
     journal.close()
 
 
