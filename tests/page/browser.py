@@ -38,6 +38,29 @@ _STUMBLES = """() => {
   return found;
 }"""
 
+#: Likewise: text that stands out too little from what is behind it (WCAG 2.2, 1.4.3).
+_FAINT = """() => {
+  const found = new Set();
+  const light = (colour) => {
+    const [red, green, blue] = colour.match(/[0-9.]+/g).map((value) => value / 255)
+      .map((value) => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  const ground = (one) => {
+    const colour = getComputedStyle(one).backgroundColor;
+    return colour === 'rgba(0, 0, 0, 0)' && one.parentElement ? ground(one.parentElement) : colour;
+  };
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const one = texts.currentNode.parentElement, style = getComputedStyle(one);
+    if (!texts.currentNode.data.trim() || !one.checkVisibility()) continue;
+    const [a, b] = [light(one.closest('svg') ? style.fill : style.color), light(ground(one))];
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (contrast < 4.5) found.add(`faint, ${contrast.toFixed(1)}: ${one.outerHTML.slice(0, 99)}`);
+  }
+  return [...found];
+}"""
+
 
 @dataclass
 class Window:
@@ -72,6 +95,9 @@ class Window:
         if self.page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             self.complaints.append(f"{where} is wider than the screen")
         self.complaints += [f"{where}: {each}" for each in self.page.evaluate(_STUMBLES)]
+        for scheme in ("light", "dark"):
+            self.page.emulate_media(color_scheme=scheme)
+            self.complaints += [f"{where}, {scheme}: {each}" for each in self.page.evaluate(_FAINT)]
 
 
 @pytest.fixture(scope="module")
