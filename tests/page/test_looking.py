@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestrator.model import Action, Consistency, Outcome, Role, State
+from orchestrator.model import Action, Consistency, Job, Machine, Outcome, Role, State
 from orchestrator.web.page.rendering import POLICY
 from tests.api.site import Site
 from tests.page.past import GOOD, Past, steps
@@ -157,6 +157,15 @@ def test_a_machine_that_is_not_configured_any_more_is_still_told_of(site: Site, 
     past.run("r1", "gone", at=NOW)
     assert "Machine gone" in page(site, "/machines/gone")
     assert "gone not configured any more" in page(site, "/machines")
+
+
+def test_a_fleet_does_not_make_a_page_endless(site: Site) -> None:
+    many = {name: Machine(name) for name in (f"m{number}" for number in range(1200))}
+    site.service.configure(many, {name: Job(name, ("m1",), "memory") for name in many})
+    assert "200 more were well lately" in page(site, "/machines")
+    assert "200 more, in the order" in page(site, "/jobs")
+    assert "1192 more" in page(site, "/")
+    assert site.local.get("/runs").text.count("<option value=") < 450
 
 
 def test_the_files_of_the_page_may_be_kept_for_ever_and_are_for_everybody(site: Site) -> None:

@@ -26,6 +26,8 @@ _MONTH = timedelta(days=30)
 _JOBS, _MACHINES, _COMING, _FAILURES = 12, 8, 8, 8
 #: Runs on a page of the history, and windows and steps that are shown of one machine.
 _RUNS, _WINDOWS, _STEPS = 50, 120, 200
+#: Machines, or jobs, on one page, and names that a field suggests: a fleet has ten thousand.
+_ROWS, _NAMES = 1000, 200
 
 
 @router.get("/")
@@ -97,8 +99,8 @@ def history(
         older=older and _address("/runs", older),
         states=list(State),
         consistencies=list(Consistency),
-        jobs=list(here.service.jobs),
-        machines=list(here.service.machines),
+        jobs=list(here.service.jobs)[:_NAMES],
+        machines=list(here.service.machines)[:_NAMES],
     )
 
 
@@ -129,7 +131,8 @@ def machines(request: Request, here: Here) -> Response:
     configured = here.service.machines
     found = here.ledger.overview(datetime.now(UTC), 0)
     last_good = answers.last_good_of(configured, found.last_good)
-    return rendered(request, "machines.html", machines=last_good, configured=configured)
+    more = max(0, len(last_good) - _ROWS)
+    return rendered(request, "machines.html", machines=last_good[:_ROWS], more=more, configured=configured)
 
 
 @router.get("/machines/{machine}")
@@ -161,7 +164,7 @@ def jobs(request: Request, here: Here) -> Response:
     }
     coming = {each.job: each for each in here.coming(1)}
     rows = [(job, coming.get(job.name), success.get(job.name)) for job in here.service.jobs.values()]
-    return rendered(request, "jobs.html", jobs=rows)
+    return rendered(request, "jobs.html", jobs=rows[:_ROWS], more=max(0, len(rows) - _ROWS))
 
 
 #: Of a target about which there is nothing to say.
