@@ -31,7 +31,6 @@ def good(product: Product) -> Product:
         ("[machines.y]", "machines.y: no way to the agent"),
         ("[machines.vm]", "not valid TOML"),
         ("x = ", "not valid TOML"),
-        ('service.listen[0] = "0.0.0.0:8420": an address',),
         ('[jobs.x]\nmachines = ["vm"]\ndriver = "backup"', 'jobs.x: driver = "backup" needs a repository'),
         ('[jobs.x]\nmachines = ["vm"]\ndriver = "command"\nretention = {}', "jobs.x.retention = {}: give at least one"),
     ],
@@ -44,6 +43,15 @@ def test_a_mistake_is_named_and_nothing_is_touched(good: Product, text: str, sai
     assert said in ended.err
     assert ended.document["error"]["kind"] == "ConfigError"
     assert not good.journal.exists()
+
+
+def test_an_address_that_others_can_reach_needs_tls(good: Product) -> None:
+    good.table("service", listen=["0.0.0.0:8420"])
+    ended = good.run()
+    assert (ended.code, 'service.listen[0] = "0.0.0.0:8420": an address that others can reach' in ended.err) == (
+        2,
+        True,
+    )
 
 
 def test_all_mistakes_are_told_at_once_and_by_every_command(good: Product) -> None:
