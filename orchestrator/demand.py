@@ -36,9 +36,9 @@ class Demand:
     def start(self, job: str, machine: str | None, key: str | None = None) -> str:
         """Begin a run of a job, or of one machine of it, and return its id.
 
-        The journal has it then, unless that takes very long. With a `key` it is begun once for ever: whoever asks for
-        the same under that key again is told the same id. Raises NotFound, ConfigError, also for a key under which
-        something else was asked for, Refused when the service ends, and JournalError.
+        The journal has it then, unless that takes very long. With a `key` it is begun once, for as long as the journal
+        has it: whoever asks for the same under that key again is told the same id. Raises NotFound, ConfigError, also
+        for a key under which something else was asked for, Refused when the service ends, and JournalError.
         """
         run_id = new_id(self._clock.now())
         if key is None:

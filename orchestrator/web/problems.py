@@ -73,6 +73,11 @@ def tell_problems(site: FastAPI) -> None:
     def _(request: Request, error: QuiesceError) -> JSONResponse:
         return told(error)
 
+    @site.exception_handler(Exception)
+    def _(request: Request, error: Exception) -> JSONResponse:
+        """This program is wrong somewhere; the log says where."""
+        return problem(500, "Defect", "This is a defect of quiesce", type(error).__name__)
+
     @site.exception_handler(Refusal)
     def _(request: Request, error: Refusal) -> JSONResponse:
         return error.answer

@@ -71,7 +71,8 @@ def start(
 ) -> dict[str, str]:
     """Begin a run, and say under which id it is found. It goes on by itself.
 
-    With an `Idempotency-Key` it is begun once for ever: the same request under the same key is told the same id.
+    With an `Idempotency-Key` it is begun once, for as long as the journal has it: who asks for the same again under the
+    same key is told the same id.
     """
     request.state.subject = f"{wanted.job} {wanted.machine or ''}".strip()
     key = None if idempotency_key is None else f"{asker.who}: {idempotency_key}"

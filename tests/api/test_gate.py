@@ -90,10 +90,9 @@ def test_a_process_of_the_service_s_own_user_is_let_in_by_the_unix_socket(site: 
     assert site.local.get(RUNS, headers={"Authorization": "Bearer wrong"}).status_code == 401
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "localhost.evil.example", "", "[", "127.0.0.1.x"])
-def test_a_name_that_leads_here_from_elsewhere_is_refused(site: Site, host: str) -> None:
-    answer = site.remote.get("/healthz", headers={"Host": host})
-    assert answer.status_code == 421
+def test_a_name_that_leads_here_from_elsewhere_is_refused(site: Site) -> None:
+    for bad in ("evil.example", "evil.example:80", "localhost.evil.example", "", "[", "127.0.0.1.x"):
+        assert site.remote.get("/healthz", headers={"Host": bad}).status_code == 421, bad
     for good in ("localhost", "localhost:8420", "127.0.0.1", "[::1]:8420"):
         assert site.remote.get("/healthz", headers={"Host": good}).status_code == 200
 
@@ -137,31 +136,30 @@ def test_a_cookie_lets_in_until_its_token_ends_or_its_user_logs_out(site: Site) 
     assert get() == 401
 
 
-@pytest.mark.parametrize("then", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:1"])
-def test_a_log_in_leads_to_no_other_site(site: Site, then: str) -> None:
+def test_a_log_in_leads_to_no_other_site(site: Site) -> None:
     data, own = {"token": site.token(Role.VIEWER)}, {"Sec-Fetch-Site": "same-origin"}
-    answer = site.remote.post("/login", params={"next": then}, data=data, headers=own)
-    assert answer.headers["location"] == "/"
+    for then in ("https://evil.example", "//evil.example", "/\\evil.example", "javascript:1"):
+        answer = site.remote.post("/login", params={"next": then}, data=data, headers=own)
+        assert answer.headers["location"] == "/", then
 
 
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({}, 403),
-        ({"Sec-Fetch-Site": "cross-site"}, 403),
-        ({"Sec-Fetch-Site": "same-site"}, 403),
-        ({"Sec-Fetch-Site": "none"}, 403),
-        ({"Origin": "http://evil.example"}, 403),
-        ({"Origin": "null"}, 403),
-        ({"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"}, 403),
-        ({"Sec-Fetch-Site": "same-origin"}, 303),
-        ({"Origin": "http://localhost"}, 303),
-    ],
-)
-def test_a_change_with_a_cookie_comes_from_our_own_page_only(site: Site, headers: dict[str, str], status: int) -> None:
+def test_a_change_with_a_cookie_comes_from_our_own_page_only(site: Site) -> None:
+    elsewhere: list[dict[str, str]] = [
+        {},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"},
+    ]
     cookie = log_in(site, Role.VIEWER).headers["set-cookie"].partition(";")[0]
-    answer = site.remote.post("/logout", headers={"Cookie": cookie, "Host": "localhost", **headers})
-    assert answer.status_code == status
+    asked = {"Cookie": cookie, "Host": "localhost"}
+    for headers in elsewhere:
+        assert site.remote.post("/logout", headers={**asked, **headers}).status_code == 403, headers
+    assert site.remote.get(RUNS, headers=asked).status_code == 200  # nobody has logged it out
+    assert site.remote.post("/logout", headers={**asked, "Origin": "http://localhost"}).status_code == 303
+    assert site.remote.get(RUNS, headers=asked).status_code == 401
 
 
 def test_a_log_in_that_another_page_sends_is_refused(site: Site) -> None:

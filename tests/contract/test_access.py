@@ -10,29 +10,52 @@ import pytest
 
 from orchestrator.journal import SqlJournal
 from orchestrator.model import Deed, Request, Role, Token
+from orchestrator.ports import Audit, Tokens
+from tests.fakes.access import MemoryAudit, MemoryTokens
 from tests.journals import NOW, open_journal
 
 TOKEN = Token("ci", Role.VIEWER, NOW, "root@host", NOW + timedelta(days=90))
 DEED = Deed(NOW, "token ci", "127.0.0.1", "POST /api/v1/runs", "nightly", 202)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+ENGINES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+
+
+@pytest.fixture(params=[*ENGINES, "memory"])
+def access(request: pytest.FixtureRequest) -> Iterator[tuple[Tokens, Audit]]:
+    """An empty memory of each kind in turn."""
+    if request.param == "memory":
+        yield MemoryTokens(), MemoryAudit()
+        return
+    with closing(open_journal(request.getfixturevalue(f"{request.param}_url"))) as opened:
+        yield opened.tokens(), opened.audit()
+
+
+@pytest.fixture
+def tokens(access: tuple[Tokens, Audit]) -> Tokens:
+    return access[0]
+
+
+@pytest.fixture
+def audit(access: tuple[Tokens, Audit]) -> Audit:
+    return access[1]
+
+
+@pytest.fixture(params=ENGINES)
 def journal(request: pytest.FixtureRequest) -> Iterator[SqlJournal]:
     """An empty journal on each engine in turn."""
     with closing(open_journal(request.getfixturevalue(f"{request.param}_url"))) as opened:
         yield opened
 
 
-def test_a_token_is_found_by_the_digest_of_its_secret_alone(journal: SqlJournal) -> None:
-    tokens = journal.tokens()
+def test_a_token_is_found_by_the_digest_of_its_secret_alone(tokens: Tokens) -> None:
     assert tokens.create(TOKEN, "abc")
     assert tokens.find("abc") == TOKEN
     assert tokens.find("ab") is None
     assert tokens.find("ci") is None
 
 
-def test_a_name_is_given_once_for_ever(journal: SqlJournal) -> None:
-    tokens = journal.tokens()
+def test_a_name_is_given_once_for_ever(tokens: Tokens) -> None:
     assert tokens.create(TOKEN, "abc")
     assert tokens.revoke("ci", NOW)
     assert not tokens.create(replace(TOKEN, role=Role.ADMIN), "def")
@@ -40,8 +63,7 @@ def test_a_name_is_given_once_for_ever(journal: SqlJournal) -> None:
     assert tokens.find("def") is None
 
 
-def test_a_token_is_revoked_once(journal: SqlJournal) -> None:
-    tokens = journal.tokens()
+def test_a_token_is_revoked_once(tokens: Tokens) -> None:
     tokens.create(TOKEN, "abc")
     tokens.create(replace(TOKEN, name="other"), "def")
     assert tokens.revoke("ci", NOW)
@@ -50,8 +72,7 @@ def test_a_token_is_revoked_once(journal: SqlJournal) -> None:
     assert [token.revoked_at for token in tokens.all()] == [NOW, None]
 
 
-def test_deeds_are_told_newest_first_and_forgotten_by_age(journal: SqlJournal) -> None:
-    audit = journal.audit()
+def test_deeds_are_told_newest_first_and_forgotten_by_age(audit: Audit) -> None:
     deeds = [replace(DEED, at=NOW + timedelta(days=day), subject=f"\x00\x1b[31m{day}") for day in range(3)]
     for deed in deeds:
         audit.record(deed)
