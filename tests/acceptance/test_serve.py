@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.acceptance.gate import Gate
 from tests.acceptance.product import Product
+from tests.fakes.mailbox import Mailbox
 from tests.lab import PATIENCE, Guest, wait_for
 
 pytest_plugins = ["tests.lab.fixtures"]
@@ -122,3 +123,22 @@ def test_prometheus_is_told_what_the_journal_knows(product: Product) -> None:
     assert 'quiesce_targets_ended_total{consistency="none",job_name="job",state="failed"} 1.0' in answer.text
     serving.send(signal.SIGTERM)
     assert serving.wait().code == 0
+
+
+def test_people_are_told_of_a_run_that_failed_and_nobody_sees_their_address(product: Product) -> None:
+    product.table("machines.vm", agent="unix:/nowhere")
+    product.job("vm", cut=["/bin/true"], every="7d")
+    with Mailbox() as mailbox:
+        product.table("notices", urls=[mailbox.url])
+        tried = product("notices", "test")
+        assert (tried.code, mailbox.take()["title"]) == (0, "quiesce: a test")
+        serving = product.start("serve")
+        told = mailbox.take()
+        serving.send(signal.SIGTERM)
+        ended = serving.wait()
+    [run] = product.history()
+    assert told["title"].endswith(": 1 failed")
+    assert told["message"].startswith(f"job, run {run['id']}: FAILED vm: ")
+    assert "The guest was never frozen. Next: `quiesce show" in told["message"]
+    assert ended.code == 0
+    assert "s3cret" not in tried.out + tried.err + ended.err
