@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, exists, func, select
 from orchestrator import states
 from orchestrator.answers import Frozen, LastGood, Tally, Unquiesced
 from orchestrator.journal.database import Database
-from orchestrator.journal.tables import is_good, runs, snapshots, steps, targets
+from orchestrator.journal.tables import is_good, requests, runs, snapshots, steps, targets
 from orchestrator.model import Consistency
 
 #: Runs that one transaction deletes: nobody waits long for its turn.
@@ -76,7 +76,7 @@ class SqlStatistics:
         while True:
             with self._database.writing() as connection:
                 found = connection.scalars(old).all()
-                for table in (steps, snapshots, targets):
+                for table in (steps, snapshots, targets, requests):
                     connection.execute(delete(table).where(table.c.run_id.in_(found)))
                 connection.execute(delete(runs).where(runs.c.id.in_(found)))
             forgotten += len(found)

@@ -43,7 +43,9 @@ def serving(product: Product, port: int, vm: Guest, gate: Gate) -> Iterator[Runn
 @pytest.fixture
 def local(product: Product) -> Iterator[httpx.Client]:
     """Asks by the unix socket."""
-    with httpx.Client(transport=httpx.HTTPTransport(uds=str(product.api)), base_url="http://localhost") as client:
+    with httpx.Client(
+        transport=httpx.HTTPTransport(uds=str(product.api)), base_url="http://localhost", timeout=PATIENCE
+    ) as client:
         yield client
 
 
@@ -62,7 +64,7 @@ def test_a_run_is_begun_followed_and_cancelled(
 ) -> None:
     secret = product("token", "create", "--name", "ci", "--role", "operator", "--json").document["secret"]
     headers = {"Authorization": f"Bearer {secret}"}
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as remote:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as remote:
         assert remote.post("/api/v1/runs", json={"job": "quick"}).status_code == 401
         begun = remote.post("/api/v1/runs", json={"job": "quick"}, headers={**headers, "Idempotency-Key": "1"})
         run = ended(remote, begun.json()["id"], **headers)

@@ -80,7 +80,9 @@ def served(world: World, folder: Path, **changes: Any) -> Iterator[Site]:
         sockets = stack.enter_context(listening([UnixListener(path), TcpListener("127.0.0.1", 0)]))
         port = sockets[1].getsockname()[1]
         stack.enter_context(serving(gate, sockets))
-        local = stack.enter_context(httpx.Client(transport=httpx.HTTPTransport(uds=path), base_url="http://localhost"))
-        remote = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}"))
+        local = stack.enter_context(
+            httpx.Client(transport=httpx.HTTPTransport(uds=path), base_url="http://localhost", timeout=60)
+        )
+        remote = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60))
         yield Site(world, service, journal, gate, local, remote, path, ending)
         demand.close(Deadline.after(SystemClock(), 0))

@@ -31,7 +31,7 @@ def ended(site: Site, answer: httpx.Response) -> Any:
         run = site.local.get(answer.headers["location"]).json()
         return run if run["finished_at"] else None
 
-    return wait_for(look, 30, "the end of the run")
+    return wait_for(look, 60, "the end of the run")
 
 
 def hold(site: Site) -> threading.Event:
@@ -39,7 +39,7 @@ def hold(site: Site) -> threading.Event:
     gate = threading.Event()
 
     def wait() -> None:
-        gate.wait(10)
+        gate.wait(60)
 
     site.world.storages["vm"].before["cut"].append(wait)
     return gate
@@ -109,9 +109,9 @@ def test_a_key_whose_run_never_began_begins_it(site: Site) -> None:
 def test_a_run_is_cancelled_with_its_guest_thawed(site: Site) -> None:
     gate = hold(site)
     answer = post(site)
-    wait_for(lambda: site.world.guests["vm"].frozen or None, 10, "the freeze")
+    wait_for(lambda: site.world.guests["vm"].frozen or None, 30, "the freeze")
     assert site.local.post(f"{answer.headers['location']}/cancel").status_code == 202
-    wait_for(lambda: not site.world.guests["vm"].frozen, 10, "the thaw")
+    wait_for(lambda: not site.world.guests["vm"].frozen, 30, "the thaw")
     gate.set()
     assert ended(site, answer)["state"] == "cancelled"
 

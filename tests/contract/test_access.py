@@ -9,10 +9,10 @@ from datetime import timedelta
 import pytest
 
 from orchestrator.journal import SqlJournal
-from orchestrator.model import Deed, Request, Role, Token
+from orchestrator.model import Deed, Request, Role, State, Token
 from orchestrator.ports import Audit, Tokens
 from tests.fakes.access import MemoryAudit, MemoryTokens
-from tests.journals import NOW, open_journal
+from tests.journals import NOW, a_run, open_journal
 
 TOKEN = Token("ci", Role.VIEWER, NOW, "root@host", NOW + timedelta(days=90))
 DEED = Deed(NOW, "token ci", "127.0.0.1", "POST /api/v1/runs", "nightly", 202)
@@ -89,3 +89,11 @@ def test_a_key_means_its_first_request_whoever_comes_at_the_same_time(journal: S
     assert len(found) == 1
     assert found < set(asked)
     assert requests.claim(Request("other", "{}", "r9", NOW)).run_id == "r9"
+
+
+def test_a_key_is_forgotten_with_its_run(journal: SqlJournal) -> None:
+    run = journal.open_run(a_run("r1", "db1"))
+    journal.move(run, replace(run.targets[0], state=State.FAILED), [])
+    journal.requests().claim(Request("key", "{}", "r1", NOW))
+    assert journal.statistics().forget(NOW + timedelta(days=1)) == 1
+    assert journal.requests().claim(Request("key", "{}", "r2", NOW)).run_id == "r2"
