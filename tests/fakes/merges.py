@@ -1,12 +1,14 @@
 """Merges of machines that are nothing but numbered blocks in layers: `ports.Merges`, step by step, and breakable."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from orchestrator.clock import Deadline
 from orchestrator.errors import Rejected
-from orchestrator.model import Progress
+from orchestrator.model import Disk, Overlay, Power, Progress
 
 Blocks = dict[int, int]
+DISKS = ("vda", "vdb")
 
 
 class MemoryMerges:
@@ -57,3 +59,52 @@ class MemoryMerges:
     def close(self, overlay: str, deadline: Deadline) -> None:
         assert not any(overlay in files for files in self.layers.values())
         self.closed.append(overlay)
+
+
+class Layers:
+    """A machine that is nothing but layers: on another host, unless `local`."""
+
+    def __init__(self, merges: MemoryMerges, power: Power = Power.RUNNING, *, local: bool = False) -> None:
+        self.merges, self._power, self.local = merges, power, local
+
+    def power(self, deadline: Deadline) -> Power:
+        return self._power
+
+    def disks(self, deadline: Deadline) -> tuple[Disk, ...]:
+        raise NotImplementedError
+
+    def open_overlays(self, overlays: Sequence[Overlay], deadline: Deadline) -> None:
+        raise NotImplementedError
+
+    def snapshot(self, name: str, overlays: Sequence[Overlay], deadline: Deadline) -> None:
+        raise NotImplementedError
+
+    def has_snapshot(self, name: str, overlays: Sequence[Overlay], deadline: Deadline) -> bool:
+        raise NotImplementedError
+
+    def close_overlays(self, overlays: Sequence[Overlay], deadline: Deadline) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        pass
+
+
+def overlay(disk: str, turn: int) -> str:
+    return f"/images/{disk}.quiesce-{turn}.qcow2"
+
+
+def made(turn: int) -> dict[str, Any]:
+    return {"name": f"quiesce-{turn}", "disks": [{"name": disk, "overlay": overlay(disk, turn)} for disk in DISKS]}
+
+
+def machine(contents: Sequence[Blocks]) -> MemoryMerges:
+    """A machine with a base and an overlay for each further content, on both of its disks."""
+    return MemoryMerges(
+        {
+            disk: {
+                **{overlay(disk, turn): dict(contents[turn]) for turn in range(len(contents) - 1, 0, -1)},
+                f"/images/{disk}.raw": dict(contents[0]),
+            }
+            for disk in DISKS
+        }
+    )

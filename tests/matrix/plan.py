@@ -46,6 +46,8 @@ class Place:
 
 #: The run that the table is about, and the same with a fuse, which crosses a few more boundaries.
 ALONE, FUSED = Case(), Case(fuse=True)
+#: One whose cut only begins a copy.
+COPIES = Case(copies=True)
 
 
 def boundaries(whole: Case = ALONE) -> tuple[Boundary, ...]:

@@ -44,7 +44,8 @@ def test_the_rows_of_a_table_can_be_read_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["fake", "bare", "bare recovery", "libvirt", "libvirt recovery", "libvirtd", "postgres"]
+    "part",
+    ["fake", "copies", "pruning", "bare", "bare recovery", "libvirt", "libvirt recovery", "libvirtd", "postgres"],
 )
 def test_the_document_has_its_parts(part: str) -> None:
     assert read(part, DOCUMENT)

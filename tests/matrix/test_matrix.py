@@ -8,7 +8,7 @@ import pytest
 from tests.matrix.boundaries import Trouble, troubles
 from tests.matrix.case import Case, live
 from tests.matrix.document import read
-from tests.matrix.plan import FUSED, Column, Place, boundaries, pairs, singles, with_faults, with_fuse
+from tests.matrix.plan import COPIES, FUSED, Column, Place, boundaries, pairs, singles, with_faults, with_fuse
 from tests.simulation.mutants import (
     Mutant,
     guard_armed_after_the_freeze,
@@ -112,11 +112,13 @@ def test_a_broken_law_is_noticed(mutant: Mutant) -> None:
 
 
 def test_the_document_tells_of_every_boundary_of_today() -> None:
-    told = {row[0] for row in rows(read("fake"))}
-    untold = [boundary.name for boundary in boundaries(FUSED) if boundary.name not in told]
+    told = {row[0] for part in ("fake", "copies") for row in rows(read(part))}
+    crossed = (*boundaries(FUSED), *boundaries(COPIES))
+    untold = [boundary.name for boundary in crossed if boundary.name not in told]
     assert not untold, "write the document anew: .venv/bin/python -m tests.matrix"
 
 
-def test_the_document_tells_of_nothing_that_did_not_hold() -> None:
-    assert "BROKEN" not in read("fake")
-    assert "not hold" not in read("fake")
+@pytest.mark.parametrize("part", ["fake", "copies", "pruning"])
+def test_the_document_tells_of_nothing_that_did_not_hold(part: str) -> None:
+    assert "BROKEN" not in read(part)
+    assert "not hold" not in read(part)

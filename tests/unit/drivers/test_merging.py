@@ -17,63 +17,12 @@ from orchestrator.clock import Deadline
 from orchestrator.drivers.external_snapshot import ExternalSnapshot
 from orchestrator.drivers.merging import merge
 from orchestrator.errors import CallError, Rejected
-from orchestrator.model import Disk, Machine, Overlay, Power
+from orchestrator.model import Machine, Power
 from orchestrator.ports import DriverContext
 from tests.fakes.clock import SteppedClock
-from tests.fakes.merges import Blocks, MemoryMerges
-
-
-class Shelf:
-    """A machine that is nothing but layers: on another host, unless `local`."""
-
-    def __init__(self, merges: MemoryMerges, power: Power = Power.RUNNING, *, local: bool = False) -> None:
-        self.merges, self._power, self.local = merges, power, local
-
-    def power(self, deadline: Deadline) -> Power:
-        return self._power
-
-    def disks(self, deadline: Deadline) -> tuple[Disk, ...]:
-        raise NotImplementedError
-
-    def open_overlays(self, overlays: Sequence[Overlay], deadline: Deadline) -> None:
-        raise NotImplementedError
-
-    def snapshot(self, name: str, overlays: Sequence[Overlay], deadline: Deadline) -> None:
-        raise NotImplementedError
-
-    def has_snapshot(self, name: str, overlays: Sequence[Overlay], deadline: Deadline) -> bool:
-        raise NotImplementedError
-
-    def close_overlays(self, overlays: Sequence[Overlay], deadline: Deadline) -> None:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        pass
-
+from tests.fakes.merges import DISKS, Blocks, Layers, MemoryMerges, machine, made, overlay
 
 CLOCK = SteppedClock()
-DISKS = ("vda", "vdb")
-
-
-def overlay(disk: str, turn: int) -> str:
-    return f"/images/{disk}.quiesce-{turn}.qcow2"
-
-
-def made(turn: int) -> dict[str, Any]:
-    return {"name": f"quiesce-{turn}", "disks": [{"name": disk, "overlay": overlay(disk, turn)} for disk in DISKS]}
-
-
-def machine(contents: Sequence[Blocks]) -> MemoryMerges:
-    """A machine with a base and an overlay for each further content, on both of its disks."""
-    return MemoryMerges(
-        {
-            disk: {
-                **{overlay(disk, turn): dict(contents[turn]) for turn in range(len(contents) - 1, 0, -1)},
-                f"/images/{disk}.raw": dict(contents[0]),
-            }
-            for disk in DISKS
-        }
-    )
 
 
 def soon() -> Deadline:
@@ -81,8 +30,8 @@ def soon() -> Deadline:
 
 
 def driver(merges: MemoryMerges, power: Power = Power.RUNNING, *, local: bool = False) -> ExternalSnapshot:
-    shelf = Shelf(merges, power, local=local)
-    return ExternalSnapshot(DriverContext(Machine("vm"), "nightly", "r", {}, shelf, CLOCK))
+    layers = Layers(merges, power, local=local)
+    return ExternalSnapshot(DriverContext(Machine("vm"), "nightly", "r", {}, layers, CLOCK))
 
 
 def points(merges: MemoryMerges, turns: set[int]) -> dict[tuple[str, int], Blocks]:
