@@ -12,6 +12,8 @@ from orchestrator.model import Outcome, Run, State, Step, Target
 
 #: Whose lines may hold what nobody else should read: apprise's, the addresses of notices with their passwords.
 _MUTE = ("apprise",)
+#: Who warns of what changes nothing: APScheduler, of an alarm that comes while the one before is answered.
+_CALM = ("apscheduler",)
 
 log = structlog.get_logger()
 
@@ -35,6 +37,8 @@ def to(stream: TextIO) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[libraries], force=True)
     for name in _MUTE:
         logging.getLogger(name).disabled = True
+    for name in _CALM:
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def witness(run: Run, target: Target | None, steps: Sequence[Step]) -> None:

@@ -285,5 +285,5 @@ def _is_scheduled(job: Job) -> bool:
 def _tell(run: Run) -> None:
     """One line for each run that ended: an alarm for a stuck one."""
     level = {State.STUCK: log.critical, State.DONE: log.info}.get(run.state, log.warning)
-    facts = {"run": run.id, "job": run.job and run.job.name, "state": run.state, "consistency": run.consistency}
-    level("run ended", **facts, window_ms=run.window_ms, error=run.error)
+    facts = {"run": run.id, "job": run.job and run.job.name, "state": run.state.value}
+    level("run ended", **facts, consistency=run.consistency.value, window_ms=run.window_ms, error=run.error)

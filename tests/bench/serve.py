@@ -1,4 +1,4 @@
-"""`python -m tests.bench.serve`: what `quiesce serve` costs, idle with 1,000 jobs and with 200 guests at once.
+"""`python -m tests.bench.serve [idle] [busy] [commits]`: what `quiesce serve` costs with 1,000 jobs, and 200 guests.
 
 The guests are fakes on unix sockets, in this process: what is measured of them is not theirs. Processor time is that of
 the service and its guard alone.
@@ -66,7 +66,8 @@ class Service:
             try:
                 link.settimeout(60)
                 assert link.recv(100) == b"READY=1"
-                yield Running(process.pid, time.monotonic() - begin, self.api)
+                ready = time.monotonic() - begin
+                yield Running(process.pid, ready, _seconds(process.pid), self.api)
             finally:
                 process.send_signal(signal.SIGTERM)
                 process.wait(120)
@@ -78,8 +79,9 @@ class Running:
     """A service that is ready."""
 
     pid: int
-    #: Seconds from its start until it was.
+    #: Seconds from its start until it was, and those of a core in it.
     ready: float
+    begun: float
     api: Path
 
     def usage(self) -> Usage:
@@ -125,7 +127,8 @@ def idle(folder: Path) -> None:
             scraped = running.usage().seconds
             size = len(running.metrics())
             scrape = running.usage().seconds - scraped
-    print(f"idle, {JOBS} jobs: ready after {running.ready:.2f} s, {after.resident_mib:.0f} MiB resident")
+    print(f"idle, {JOBS} jobs: ready after {running.ready:.2f} s, in which it had a core for {running.begun:.2f} s")
+    print(f"idle, {JOBS} jobs: {after.resident_mib:.0f} MiB resident")
     print(f"idle, {JOBS} jobs: {(after.seconds - before.seconds) / took:.2%} of a core over {took:.0f} s")
     print(f"/metrics: {size / 1024:.0f} KiB, {scrape:.2f} s of a core")
 
@@ -143,7 +146,9 @@ def busy(folder: Path) -> None:
             stack.enter_context(FakeAgent(folder / name))
         service = Service(folder, tables)
         with service.serving() as running, closing(_open(service)) as journal:
-            before, begin, first = running.usage(), time.monotonic(), _ended(journal)
+            while (first := _ended(journal)) < GUESTS:  # all begin at once
+                time.sleep(0.1)
+            before, begin = running.usage(), time.monotonic()
             time.sleep(BUSY)
             runs, took, after = _ended(journal) - first, time.monotonic() - begin, running.usage()
     cost = (after.seconds - before.seconds) / runs
@@ -193,7 +198,7 @@ def _steps(count: int) -> list[Step]:
 def main() -> None:
     """Measure, and print the figures."""
     print(f"load before: {os.getloadavg()[0]:.1f}, {os.cpu_count()} processors")
-    for measure in (idle, busy, commits):
+    for measure in [each for each in (idle, busy, commits) if each.__name__ in sys.argv[1:] or not sys.argv[1:]]:
         with tempfile.TemporaryDirectory(prefix="quiesce-bench-") as folder:
             measure(Path(folder))
 

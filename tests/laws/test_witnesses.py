@@ -72,6 +72,7 @@ def log() -> Iterator[io.StringIO]:
     structlog.reset_defaults()
     logging.getLogger().handlers[:] = before
     logging.getLogger("apprise").disabled = False
+    logging.getLogger("apscheduler").setLevel(logging.NOTSET)
 
 
 def test_each_line_of_the_log_names_the_run_and_the_machine(world: World, guest: FakeAgent, log: io.StringIO) -> None:
@@ -87,7 +88,8 @@ def test_each_line_of_the_log_names_the_run_and_the_machine(world: World, guest:
 
 
 def test_what_libraries_log_looks_alike_and_addresses_of_notices_are_not_logged(log: io.StringIO) -> None:
-    logging.getLogger("apscheduler.executors").warning("missed by %s", "a minute")
+    logging.getLogger("uvicorn.error").warning("missed by %s", "a minute")
+    logging.getLogger("apscheduler.scheduler").warning("skipped: maximum number of running instances reached")
     logging.getLogger("apprise").error("json://user:secret@host")
     logging.getLogger("urllib3").info("chatter")
     [line] = log.getvalue().splitlines()
