@@ -25,6 +25,9 @@ def make_site(parts: Parts, clock: Clock) -> Gate:
     @site.get("/api/v1/openapi.json", include_in_schema=False)
     def description(request: Request) -> dict[str, Any]:
         """What the API can do, as OpenAPI describes it."""
-        return site.openapi()
+        bearer = {"bearer": {"type": "http", "scheme": "bearer"}}
+        document = site.openapi()
+        components = {**document.get("components", {}), "securitySchemes": bearer}
+        return {**document, "components": components, "security": [{"bearer": []}]}
 
     return Gate(site, site.routes, site.state.callers, parts.audit, clock)

@@ -222,3 +222,4 @@ def test_the_description_is_for_those_who_may_look(site: Site, tmp_path: Path) -
     assert site.remote.get("/api/v1/openapi.json").status_code == 401
     document = site.local.get("/api/v1/openapi.json").json()
     assert RUNS in document["paths"]
+    assert document["security"] == [{"bearer": []}]
