@@ -1,6 +1,6 @@
 """What a run needs beside its guest, killed in its window: the libvirtd of the guest, and the journal's PostgreSQL.
 
-Three of the cases with every change, all of them with `make soak`.
+Two of the cases with every change, all of them with `make soak`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -153,6 +153,7 @@ def test_libvirtd_is_killed_in_the_window(own_libvirt_guest: OwnLibvirtGuest) ->
     assert killed_and_started(own_libvirt_guest, CUT) == "done, filesystem"
 
 
+@pytest.mark.soak
 def test_libvirtd_and_the_run_are_killed_in_the_window(own_libvirt_guest: OwnLibvirtGuest) -> None:
     assert killed_with_the_run(own_libvirt_guest, FROZEN, socket=True) == "recovered, none"
 
