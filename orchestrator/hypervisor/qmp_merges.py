@@ -79,7 +79,13 @@ class BareMerges:
             self.close(overlay, deadline)
 
     def close(self, overlay: str, deadline: Deadline) -> None:
-        """`blockdev-del` of what has this file open: the image, and then the file itself where that has a name."""
+        """`blockdev-del` of what has this file open: the image, and then the file itself where that has a name.
+
+        A merge that ended when its pruning had been killed holds the image until it is dismissed.
+        """
+        name = node_name(overlay)
+        if (job := self._job(name, deadline)) is not None and job["status"] == "concluded":
+            self._monitor.execute("job-dismiss", {"id": name}, deadline)
         opened = self._monitor.ask("query-named-block-nodes", lambda reply: _using(reply, overlay), deadline, flat=True)
         for node in opened:
             if not node.startswith("#"):  # QEMU's own names go with what they are for

@@ -23,14 +23,18 @@ from typing import Any
 
 from orchestrator import main
 from orchestrator.agent.guest import GuestAgent
+from orchestrator.drivers.backup import BackupDriver
 from orchestrator.drivers.external_snapshot import ExternalSnapshot
 from orchestrator.guard.leases import ProcessGuard
+from orchestrator.hypervisor.qmp_merges import BareMerges
 from orchestrator.journal import SqlJournal
 
 #: What stands behind each seam, and those of its calls that leave the process.
 SEAMS: dict[str, tuple[type, tuple[str, ...]]] = {
     "agent": (GuestAgent, ("sync", "ping", "info", "osinfo", "fsinfo", "freeze_status", "freeze", "thaw")),
     "driver": (ExternalSnapshot, ("plan", "prepare", "cut", "happened", "discard")),
+    "backup": (BackupDriver, ("plan", "prepare", "cut", "copied", "publish", "happened", "discard")),
+    "merges": (BareMerges, ("begin", "progress", "close")),
     "guard": (ProcessGuard, ("prepare", "arm", "tell", "record")),
     "journal": (SqlJournal, ("open_run", "record", "move", "take_over", "run", "open_runs", "snapshots", "history")),
 }
