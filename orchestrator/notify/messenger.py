@@ -50,6 +50,7 @@ class Messenger:
         with suppress(JournalError):  # then it may be told twice
             self._told = {told.concern: told.at for told in memory.told()}
         self._news: list[Notice] = []
+        self._ending = False
         self._queue: queue.Queue[Callable[[], None] | object] = queue.Queue(_MOST)
         self._task = Task(clock, "notices", self._work)
 
@@ -79,7 +80,8 @@ class Messenger:
 
     def close(self, patience: Deadline) -> None:
         """Send what was told before, if that can be done until `patience` ends."""
-        with suppress(queue.Full):
+        self._ending = True
+        with suppress(queue.Full):  # then there is enough to wake up for
             self._queue.put_nowait(_END)
         self._task.wait(patience)
 
@@ -103,7 +105,7 @@ class Messenger:
                     work = self._queue.get(timeout=gathered.remaining())
                 except queue.Empty:
                     break
-            going = work is not _END
+            going = work is not _END and not (self._ending and self._queue.empty())
             self._send()
 
     def _consider(self, notice: Notice, now: datetime) -> None:
