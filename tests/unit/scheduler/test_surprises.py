@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestrator.errors import AlreadyRun
-from orchestrator.model import Job
+from orchestrator.errors import AlreadyRun, ConfigError
+from orchestrator.model import CatchUp, Concern, Job, Notice, NoticeKind
+from orchestrator.ports import Nobody
 from orchestrator.scheduler import Scheduler
 from tests.fakes.schedules import MemorySchedules
 from tests.unit.scheduler.test_day import DayClock
@@ -76,3 +77,39 @@ def test_a_clock_that_is_set_back_a_little_runs_nothing_twice() -> None:
         clock.step(seconds)
         look(scheduler, clock)
     assert len(service.ran) == len(set(service.ran)) == 3
+
+
+class Listener(Nobody):
+    """A notifier that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Notice] = []
+
+    def tell(self, notice: Notice) -> None:
+        self.told.append(notice)
+
+
+class Broken(Times):
+    """A service whose job does not fit its driver."""
+
+    def run(self, job: str, *, scheduled_for: datetime, leaving_out: Collection[str], stop: object) -> None:
+        raise ConfigError("the driver is not installed\nany more")
+
+
+def test_a_run_that_cannot_begin_and_a_time_that_passed_are_told() -> None:
+    clock, schedules, listener = DayClock(BEGIN), MemorySchedules(), Listener()
+    broken = Broken(Job("j", ("vm",), "command", every=HOUR))
+    look(Scheduler(broken, schedules, clock, listener), clock)  # type: ignore[arg-type]  # it has all that is used
+    late = Times(Job("late", ("vm",), "command", schedule="0 * * * *", timezone="UTC", catch_up=CatchUp.SKIP))
+    scheduler = Scheduler(late, schedules, clock, listener)  # type: ignore[arg-type]  # it has all that is used
+    look(scheduler, clock)
+    clock.step(HOUR)
+    look(scheduler, clock)
+    assert late.ran == []
+    failed, missed = listener.told
+    assert (failed.concern, missed.concern) == (
+        Concern(NoticeKind.FAILED, "j"),
+        Concern(NoticeKind.MISSED, "late"),
+    )
+    assert failed.text == r"FAILED j: it could not begin: the driver is not installed\nany more."
+    assert missed.text.startswith("MISSED late: it was not run for 2026-03-02 14:00:00 UTC: nobody was there")
