@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.matrix.document import DOCUMENT, read, write
+from tests.matrix.document import DOCUMENT, part, read, write
 from tests.tables import rows, table
 
 TEXT = "# Head\n\n<!-- a: written -->\n\nold a\n\n<!-- end of a -->\n\n## B\n\n<!-- b: written -->\n<!-- end of b -->\n"
@@ -33,6 +33,13 @@ def test_to_write_the_same_again_changes_nothing(document: Path) -> None:
     assert document.read_text() == once
 
 
+def test_a_new_part_can_be_read_and_written_anew(document: Path) -> None:
+    document.write_text(f"{TEXT}\n{part('c', 'a command', 'first')}\n")
+    assert read("c", document) == "first"
+    write("c", TABLE, document)
+    assert read("c", document) == TABLE
+
+
 def test_a_part_that_is_not_there_is_an_error(document: Path) -> None:
     with pytest.raises(LookupError, match="'c'"):
         write("c", "text", document)
@@ -44,7 +51,7 @@ def test_the_rows_of_a_table_can_be_read_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "part",
+    "name",
     ["fake", "copies", "pruning", "bare", "bare recovery", "libvirt", "libvirt recovery", "libvirtd", "postgres"],
 )
 def test_the_document_has_its_parts_and_all_that_they_tell_of_held(part: str) -> None:
