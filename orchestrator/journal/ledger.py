@@ -18,7 +18,8 @@ from orchestrator.model import Run, State
 
 #: Of a run that did not do what was asked, and that nobody ended or turned away.
 _FAILURES = State.FAILED, State.RECOVERED
-_ENDED = sorted(set(State) - states.OPEN)
+#: How a run ends that is not done.
+_OTHERWISE = sorted(set(State) - states.OPEN - {State.DONE})
 
 
 class SqlLedger:
@@ -107,5 +108,5 @@ def _success(connection: Connection, since: datetime) -> Sequence[Success]:
         these = runs.c.job_name == jobs.c.name, runs.c.state.in_(states), runs.c.started_at >= since
         return select(func.count()).select_from(runs).where(*these).scalar_subquery()
 
-    query = select(jobs.c.name, count(*_ENDED), count(State.DONE)).where(jobs.c.name.is_not(None))
-    return [Success(*row) for row in connection.execute(query) if row[1]]
+    query = select(jobs.c.name, count(State.DONE), count(*_OTHERWISE)).where(jobs.c.name.is_not(None))
+    return [Success(job, done + other, done) for job, done, other in connection.execute(query) if done + other]
