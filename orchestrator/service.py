@@ -6,14 +6,14 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from orchestrator import belief, host_hooks
+from orchestrator import host_hooks
+from orchestrator.by_hand import ByHand
 from orchestrator.checkup import look
 from orchestrator.clock import Clock, Deadline, Stop, Task
 from orchestrator.errors import (
     CallError,
     ConfigError,
     JournalError,
-    MachineBusy,
     NotFound,
     Refused,
     StuckUnjournaled,
@@ -36,17 +36,16 @@ from orchestrator.model import (
     Trigger,
 )
 from orchestrator.policy import limits_of
-from orchestrator.ports import Agent, Connections, Examine, Guard, Journal, LocatingDriver, Observer
-from orchestrator.preflight import busy, check_job, check_thawed
+from orchestrator.ports import Connections, Examine, Guard, Journal, LocatingDriver, Observer
+from orchestrator.preflight import check_job
 from orchestrator.pruning import Pruning, driver_of
 from orchestrator.recorder import Recorder, new_run
 from orchestrator.recovery import Recovery, in_hand, let_go
 from orchestrator.retrying import after_thaw
-from orchestrator.settling import results, saying_how_the_guest_is
+from orchestrator.settling import results
 from orchestrator.slots import Slots
 from orchestrator.states import OPEN, held_by
 from orchestrator.sweep import Sweep
-from orchestrator.thawing import thaw_until_confirmed
 from orchestrator.transaction import Transaction
 from orchestrator.window import Lane
 
@@ -54,10 +53,6 @@ from orchestrator.window import Lane
 _CHECK = 10.0
 #: How many windows `check` shows, and among how many runs it looks for them.
 _WINDOWS, _LOOK_BACK = 5, 20
-#: Seconds for which a thaw by hand is tried.
-_THAW = 60.0
-#: Seconds for which it waits for another process that tries to thaw the same guest, and between two looks at that.
-_TURN, _LOOK = 60.0, 0.5
 #: Seconds, after the thaw, for the journal to come back.
 _JOURNAL = 30.0
 
@@ -119,7 +114,7 @@ class Service:
         own, machines = Stop(), [target.machine for target in targets]
         with (stop or Stop()).calling(own.request), self.recovery().recovering(machines):
             for target in targets:
-                self._let_know(target.machine, observer)
+                self._by_hand(observer).let_know(target.machine)
             run = new_run(self._clock, self._owner, spec, trigger, targets)
             run = replace(run, id=run_id or run.id, scheduled_for=scheduled_for)
             return self._run(run, spec, opened, observer, own)
@@ -257,84 +252,7 @@ class Service:
         Raises MachineBusy when a living run holds the machine, FrozenByOther, NotFound, CallError when the agent cannot
         be asked, and JournalError.
         """
-        spec = self._machine(machine)
-        for run in self._journal.open_runs():
-            if self._held(run, spec):
-                return self._thaw_held(run, spec, reason if force else None, observer)
-        with closing(self._connections.agent(spec)) as agent:
-            left = None if force else self._why_thaw(spec, agent)
-            return self._thaw_by_hand(spec, agent, reason or left, observer)
-
-    def _why_thaw(self, machine: Machine, agent: Agent) -> str | None:
-        """What to write down as the reason. Raises FrozenByOther, and CallError when the agent cannot be asked."""
-        try:
-            left = self._left_by(machine, agent)
-            if left is None:
-                check_thawed(agent, Deadline.after(self._clock, _CHECK))
-        except CallError as error:
-            raise type(error)(
-                f"{machine.name}: {error}. No open run of this journal froze it, and it was not thawed; whether it is "
-                f"frozen is not known. Next: `quiesce check {machine.name}`"
-            ) from error
-        return left
-
-    def _let_know(self, machine: Machine, observer: Observer | None) -> None:
-        """Thaw an agent that would refuse a run because it was passed by; what cannot be settled, the run finds out."""
-        with closing(self._connections.agent(machine)) as agent, suppress(CallError):
-            if agent.other is not None and (left := self._left_by(machine, agent)) is not None:
-                self._thaw_by_hand(machine, agent, left, observer)
-
-    def _left_by(self, machine: Machine, agent: Agent) -> str | None:
-        """Why an agent that says `frozen` needs a thaw by which nothing is let go; None when it may hold a freeze."""
-        deadline = Deadline.after(self._clock, _CHECK)
-        run = belief.left_by(self._journal, machine, self._owner.host, agent, deadline)
-        if run is None:
-            return None
-        return f"the agent still believed in the freeze of run {run.id}, which was thawed by the second way"
-
-    def _thaw_held(self, run: Run, machine: Machine, word: str | None, observer: Observer | None) -> Run:
-        """Settle the open run that holds a machine, once nobody else has it in hand."""
-        recovery, patience = self.recovery(observer), Deadline.after(self._clock, _TURN)
-        while not recovery.is_abandoned(run) and not (word is not None and recovery.is_overdue(run)):
-            target = self._held(run, machine)
-            if target is None:
-                return run
-            if recovery.is_overdue(run):
-                raise MachineBusy(
-                    f"run {run.id} keeps {machine.name}; its owner {run.owner} cannot be asked from here, and its "
-                    f"lease has ended. If that is gone for good: `quiesce thaw {machine.name} --force --reason TEXT`"
-                )
-            if target.state is not State.STUCK or patience.passed:
-                raise busy(run, target)
-            self._clock.sleep(_LOOK)  # Who tries to thaw it lets go of it soon.
-            run = self._journal.run(run.id)
-        with suppress(Superseded):  # Another process was faster.
-            recovery.settle(run, word)
-        return self._journal.run(run.id)
-
-    def _thaw_by_hand(self, machine: Machine, agent: Agent, reason: str | None, observer: Observer | None) -> Run:
-        run = new_run(self._clock, self._owner, None, Trigger.THAW, (Target(machine),))
-        with in_hand.taking(run.id):
-            return self._thaw_now(self._journal.open_run(run), agent, reason, observer)
-
-    def _thaw_now(self, run: Run, agent: Agent, reason: str | None, observer: Observer | None) -> Run:
-        [target] = run.targets
-        if target.state is State.REFUSED:
-            return run
-        recorder = Recorder(target.machine.name, self._clock, observer)
-        recorder.intend(Action.THAW, **({} if reason is None else {"reason": reason}))
-        target = replace(target, state=State.RUNNING)
-        intents = recorder.unjournaled()
-        self._journal.move(run, target, intents)
-        recorder.journaled(intents)
-        try:
-            thaw_until_confirmed(agent, recorder, self._clock, _THAW, watch=False)
-            target = replace(target, state=State.DONE)
-        except CallError as error:
-            target = replace(target, state=State.STUCK, error=str(error))
-        with saying_how_the_guest_is(target.machine.name, lambda: recorder.steps), suppress(Superseded):
-            after_thaw(Deadline.after(self._clock, _JOURNAL))(self._journal.move, run, target, recorder.unjournaled())
-        return let_go(self._journal, self._journal.run(run.id), self._owner)
+        return self._by_hand(observer).thaw(self._machine(machine), force=force, reason=reason)
 
     def check(self, machine: str) -> Health:
         """Whether a machine could be quiesced now, and how it did lately. Raises NotFound and JournalError."""
@@ -389,6 +307,10 @@ class Service:
 
     def _held(self, run: Run, machine: Machine) -> Target | None:
         return held_by(run, machine, self._owner.host)
+
+    def _by_hand(self, observer: Observer | None) -> ByHand:
+        recovery = self.recovery(observer)
+        return ByHand(self._journal, self._connections, recovery, self._clock, self._owner, observer)
 
     def _pruning(self, observer: Observer | None, stop: Stop | None) -> Pruning:
         return Pruning(self._journal, self._connections, self._clock, self.machines, observer, stop or Stop())

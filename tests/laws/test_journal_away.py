@@ -20,7 +20,7 @@ def fails(error: BaseException) -> None:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for constant in ("writing.PATIENCE", "service._JOURNAL", "service._THAW", "recovery._STUCK"):
+    for constant in ("writing.PATIENCE", "service._JOURNAL", "by_hand._JOURNAL", "by_hand._THAW", "recovery._STUCK"):
         monkeypatch.setattr(f"orchestrator.{constant}", 0.5)
 
 

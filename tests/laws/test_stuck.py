@@ -22,7 +22,7 @@ FREEZE, THAW = "guest-fsfreeze-freeze", "guest-fsfreeze-thaw"
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stuck guest is not tried for long here."""
     monkeypatch.setattr("orchestrator.recovery._STUCK", 0.3)
-    monkeypatch.setattr("orchestrator.service._TURN", 0.3)
+    monkeypatch.setattr("orchestrator.by_hand._TURN", 0.3)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_while_one_tries_the_others_leave_it_alone(
 def test_a_thaw_by_hand_waits_for_its_turn(
     world: World, guest: FakeAgent, stuck: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.service._TURN", 60)
+    monkeypatch.setattr("orchestrator.by_hand._TURN", 60)
     guest.faults[THAW].clear()
     in_hand = world.journal.take_over(stuck, replace(world.owner, pid=world.owner.pid + 7))
     service = world.service()

@@ -9,7 +9,18 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from orchestrator import closing, copying, evidence, guard_main, policy, recovery, service, settling, thawing, window
+from orchestrator import (
+    by_hand,
+    closing,
+    copying,
+    evidence,
+    guard_main,
+    policy,
+    recovery,
+    settling,
+    thawing,
+    window,
+)
 from orchestrator.clock import Clock, Deadline
 from orchestrator.closing import Closing
 from orchestrator.errors import CallError, Superseded
@@ -134,7 +145,7 @@ def thaw_whatever_happened() -> AbstractContextManager[Any]:
 
 def stranger_thawed_by_hand() -> AbstractContextManager[Any]:
     """`quiesce thaw` without `--force` does not ask whose freeze it is."""
-    return patch.object(service, "check_thawed", lambda agent, deadline: None)
+    return patch.object(by_hand, "check_thawed", lambda agent, deadline: None)
 
 
 @contextmanager
