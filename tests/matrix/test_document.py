@@ -54,5 +54,5 @@ def test_the_rows_of_a_table_can_be_read_again() -> None:
     "name",
     ["fake", "copies", "pruning", "bare", "bare recovery", "libvirt", "libvirt recovery", "libvirtd", "postgres"],
 )
-def test_the_document_has_its_parts_and_all_that_they_tell_of_held(part: str) -> None:
-    assert "all held" in read(part, DOCUMENT)
+def test_the_document_has_its_parts_and_all_that_they_tell_of_held(name: str) -> None:
+    assert "all held" in read(name, DOCUMENT)
