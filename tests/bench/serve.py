@@ -27,8 +27,8 @@ from orchestrator.recorder import new_run
 from tests.fakes.agent import FakeAgent
 
 JOBS, GUESTS = 1000, 200
-#: Seconds that are watched: of an idle service, two rounds; of a busy one.
-IDLE, BUSY = 120.0, 40.0
+#: Seconds for which an idle service is watched, two rounds; runs of each guest for which a busy one is.
+IDLE, WAVES = 120.0, 2
 COMMAND = Path(sys.executable).with_name("quiesce")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -146,11 +146,12 @@ def busy(folder: Path) -> None:
             stack.enter_context(FakeAgent(folder / name))
         service = Service(folder, tables)
         with service.serving() as running, closing(_open(service)) as journal:
-            while (first := _ended(journal)) < GUESTS:  # all begin at once
+            while (first := _ended(journal)) < GUESTS:  # all begin at once, and so they come in waves
                 time.sleep(0.1)
             before, begin = running.usage(), time.monotonic()
-            time.sleep(BUSY)
-            runs, took, after = _ended(journal) - first, time.monotonic() - begin, running.usage()
+            while (runs := _ended(journal) - first) < WAVES * GUESTS:
+                time.sleep(0.1)
+            took, after = time.monotonic() - begin, running.usage()
     cost = (after.seconds - before.seconds) / runs
     print(f"{GUESTS} guests: {runs / took:.1f} runs/s, {cost * 1000:.1f} ms of a core for each, guard included")
     print(f"{GUESTS} guests: {after.resident_mib:.0f} MiB resident")
