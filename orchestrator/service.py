@@ -28,6 +28,7 @@ from orchestrator.model import (
     Machine,
     Owner,
     Pruned,
+    Quiesce,
     Run,
     Sighting,
     Snapshot,
@@ -112,6 +113,8 @@ class Service:
         targets = tuple(Target(self._machine(name)) for name in names)
         trigger = Trigger.MANUAL if scheduled_for is None else Trigger.SCHEDULE
         own, machines = Stop(), [target.machine for target in targets]
+        if spec.quiesce is not Quiesce.OFF:
+            self._guard.prepare(machines)  # It comes up while all that is before the freeze is done.
         with (stop or Stop()).calling(own.request), self.recovery().recovering(machines):
             for target in targets:
                 self._by_hand(observer).let_know(target.machine)

@@ -54,7 +54,8 @@ class Sweep:
                 # One of our runs may have begun meanwhile; or one that we saw at work has ended, and this tells.
                 return self._kept(machine, self._journal.open_runs()) or Sighting(machine.name, self._ask(machine))
         except CallError as error:
-            return Sighting(machine.name, Sight.SILENT, detail=str(error))
+            silent = Sighting(machine.name, Sight.SILENT, detail=str(error))
+            return self._kept(machine, self._journal.open_runs()) or silent  # to us, while one of our runs has its ear
         return Sighting(machine.name, saw)
 
     def _kept(self, machine: Machine, opened: Sequence[Run]) -> Sighting | None:

@@ -65,9 +65,6 @@ class Transaction:
         `stuck`. Raises JournalError when the journal did not take it; then the guests are thawed all the same, as
         far as they can be, and recovery settles the run.
         """
-        if self._job.quiesce is not Quiesce.OFF:
-            # It comes up while all that is before the freeze is done.
-            self._guard.prepare([lane.target.machine for lane in self._lanes])
         try:
             self._each(self._check)  # A machine that somebody else holds is not touched.
             self._each(self._before)  # The job's own program may say no.

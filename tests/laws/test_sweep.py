@@ -1,6 +1,7 @@
 """`recover --all`: every machine is looked at, each freeze has a name, and nothing of another's is touched."""
 
 import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -96,13 +97,14 @@ def test_the_machine_of_a_living_run_is_not_asked(
     assert guest.calls == before
 
 
-def test_a_freeze_of_ours_that_began_meanwhile_is_not_foreign(
-    world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("does", [frozen, FakeAgent.stop_agent], ids=["it freezes", "it has the agent's ear"])
+def test_what_a_run_does_that_began_meanwhile_is_known(
+    world: World, guest: FakeAgent, monkeypatch: pytest.MonkeyPatch, does: Callable[[FakeAgent], None]
 ) -> None:
-    """The journal was read, then a run froze the guest, then its agent was asked."""
+    """The journal was read, then a run came to the guest, then its agent was asked."""
     held = die_before_the_window(world, monkeypatch)
     world.gone.clear()
-    frozen(guest)
+    does(guest)
     real, reads = world.journal.open_runs, []
 
     def open_runs(**_: object) -> object:
@@ -148,7 +150,7 @@ def test_a_look_that_takes_long_sees_that_a_run_has_begun(
     """The machine before it does not answer for a while, and meanwhile the journal's answer has grown old."""
     monkeypatch.setattr("orchestrator.sweep._AT_ONCE", 1)
     monkeypatch.setattr("orchestrator.sweep._FRESH", 0.1)
-    monkeypatch.setattr("orchestrator.sweep._ANSWER", 60.0)
+    monkeypatch.setattr("orchestrator.sweep._ANSWER", 10.0)
     service = world.service(hold_limit=60)
     mute = world.add_guest("mute")
     world.machines["vm"] = world.machines.pop("vm")  # the last to be looked at
