@@ -21,7 +21,7 @@ COPYING = {
 }
 #: Where a pruning is ended.
 MERGING = ["before merges.begin", "after merges.begin", "after merges.progress", "before merges.close"]
-ALWAYS = {"before backup.publish", "after backup.publish", "after merges.begin"}
+ALWAYS = {"after backup.publish", "after merges.begin"}
 
 
 def some(boundaries: Iterable[str]) -> list[ParameterSet]:

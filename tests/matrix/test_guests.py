@@ -37,7 +37,7 @@ def end_twice(guest: Guest, boundary: str, repair: str) -> str:
         return seen if run.killed and recovery.killed else NOT_THERE
 
 
-@pytest.mark.parametrize("boundary", [FROZEN, CUT])
+@pytest.mark.parametrize("boundary", [pytest.param(FROZEN, marks=pytest.mark.soak), CUT])
 def test_the_run_and_its_guard_are_ended(bare_guest: BareGuest, boundary: str) -> None:
     assert end(bare_guest, boundary, with_guard=True) == f"recovered, {'crash' if boundary == CUT else 'none'}"
 
@@ -50,7 +50,7 @@ def test_the_run_its_guard_and_the_agent_are_ended(bare_guest: BareGuest) -> Non
     assert end(bare_guest, CUT, with_guard=True, with_agent=True) == "recovered, crash"
 
 
-@pytest.mark.parametrize("repair", ["before agent.thaw", "after agent.thaw"])
+@pytest.mark.parametrize("repair", [pytest.param("before agent.thaw", marks=pytest.mark.soak), "after agent.thaw"])
 def test_the_recovery_is_ended_too(bare_guest: BareGuest, repair: str) -> None:
     assert end_twice(bare_guest, CUT, repair) == "recovered, crash"
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.simulation.history import live
 
-HISTORIES = 1_500
+HISTORIES = 1_000
 #: What the simulation must come to, or it proves nothing about it.
 ENDS = {
     "done filesystem",
