@@ -109,7 +109,7 @@ def test_what_is_paused_is_let_go(product: Product) -> None:
 
 def test_prometheus_is_told_what_the_journal_knows(product: Product) -> None:
     product.table("machines.vm", agent="unix:/nowhere")
-    product.job("vm", cut=["/bin/true"], every="7d")
+    product.job("vm", cut=["/bin/false"], every="7d", quiesce="off")
     assert product.run().code == 1  # by a process of its own
     serving = product.start("serve")
     serving.wait_said("target ended")
@@ -127,7 +127,7 @@ def test_prometheus_is_told_what_the_journal_knows(product: Product) -> None:
 
 def test_people_are_told_of_a_run_that_failed_and_nobody_sees_their_address(product: Product) -> None:
     product.table("machines.vm", agent="unix:/nowhere")
-    product.job("vm", cut=["/bin/true"], every="7d")
+    product.job("vm", cut=["/bin/false"], every="7d", quiesce="off")
     with Mailbox() as mailbox:
         product.table("notices", urls=[mailbox.url])
         tried = product("notices", "test")

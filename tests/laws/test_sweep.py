@@ -150,7 +150,7 @@ def test_a_look_that_takes_long_sees_that_a_run_has_begun(
     """The machine before it does not answer for a while, and meanwhile the journal's answer has grown old."""
     monkeypatch.setattr("orchestrator.sweep._AT_ONCE", 1)
     monkeypatch.setattr("orchestrator.sweep._FRESH", 0.1)
-    monkeypatch.setattr("orchestrator.sweep._ANSWER", 10.0)
+    monkeypatch.setattr("orchestrator.sweep._ANSWER", 3.0)
     service = world.service(hold_limit=60)
     mute = world.add_guest("mute")
     world.machines["vm"] = world.machines.pop("vm")  # the last to be looked at
