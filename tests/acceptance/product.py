@@ -178,9 +178,11 @@ class Product:
         return [run["state"] for run in self.history()]
 
     def close(self) -> None:
-        """Kill what is still running."""
+        """Kill what is still running. The guard of a guest that is gone ends by itself, without its record."""
         for running in self._running:
             running.end()
+        for record in self.folder.glob("guard/*.jsonl"):
+            record.unlink(missing_ok=True)
 
 
 def table(name: str, **keys: object) -> str:
