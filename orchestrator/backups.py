@@ -148,13 +148,12 @@ class Backups:
         """Add the new steps to the history of a run, or say why it does not have them."""
         if self._journal is None:
             return "no configuration was read, so there is no history to write to"
-        steps = recorder.unjournaled()
         try:
             journal = self._journal()
-            journal.record(journal.run(run_id), steps)
+            with recorder.journaling() as steps:
+                journal.record(journal.run(run_id), steps)
         except (NotFound, JournalError) as error:
             return str(error)
-        recorder.journaled(steps)
         return None
 
     def find(self, wanted: Wanted) -> Found:

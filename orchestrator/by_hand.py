@@ -109,9 +109,8 @@ class ByHand:
         recorder = Recorder(target.machine.name, self._clock, self._observer)
         recorder.intend(Action.THAW, **({} if reason is None else {"reason": reason}))
         target = replace(target, state=State.RUNNING)
-        intents = recorder.unjournaled()
-        self._journal.move(run, target, intents)
-        recorder.journaled(intents)
+        with recorder.journaling() as intents:
+            self._journal.move(run, target, intents)
         try:
             thaw_until_confirmed(agent, recorder, self._clock, _THAW, watch=False)
             target = replace(target, state=State.DONE)

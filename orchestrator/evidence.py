@@ -29,6 +29,13 @@ def freeze_may_hold(steps: Sequence[Step]) -> bool:
     return frozen
 
 
+def holding(steps: Sequence[Step]) -> Step | None:
+    """The intent by which the guest may be frozen now; None when `freeze_may_hold` says that it is not."""
+    if not freeze_may_hold(steps):
+        return None
+    return next(step for step in steps if step.action in {Action.FREEZE, Action.THAW})
+
+
 def held_by_other(steps: Sequence[Step]) -> bool:
     """Whether our freeze was turned away by a guest that was frozen already."""
     freeze = outcome_of(steps, Action.FREEZE)

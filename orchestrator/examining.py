@@ -14,7 +14,6 @@ from orchestrator.errors import CallError, RepositoryError, Untrusted
 from orchestrator.model import (
     NAME_PREFIX,
     Backup,
-    Consistency,
     ExaminedFilesystem,
     Machine,
     StoredDisk,
@@ -27,7 +26,6 @@ from orchestrator.ports import Agent, Domains, Images, Repository
 BOOT = 900.0
 #: Seconds for one answer, and between two questions.
 _ANSWER, _PAUSE = 5.0, 1.0
-_FROZEN = (Consistency.APPLICATION, Consistency.FILESYSTEM)
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,7 @@ def _problems(filesystem: ExaminedFilesystem, backup: Backup) -> Iterator[str]:
 
     One that was not frozen needs its recovery: in a cut that is only crash-consistent, or of other mount points.
     """
-    frozen = backup.consistency in _FROZEN and not backup.proof.mountpoints
+    frozen = backup.consistency.proven and not backup.proof.mountpoints
     where = f"{filesystem.disk}: the {filesystem.type} at {filesystem.offset}"
     if filesystem.clean is False:
         yield f"{where} is damaged: {filesystem.text}"

@@ -178,6 +178,7 @@ class Wiring:
                 service=service,
                 demand=demand,
                 ledger=journal.ledger(),
+                statistics=journal.statistics(),
                 schedules=schedules,
                 coming=coming,
                 report=partial(self.report, path),

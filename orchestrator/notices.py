@@ -9,10 +9,8 @@ from orchestrator.errors import FrozenByOther, QuiesceError
 from orchestrator.escape import escape
 from orchestrator.model import (
     Concern,
-    Consistency,
     Notice,
     NoticeKind,
-    Quiesce,
     Run,
     Sight,
     Sighting,
@@ -20,6 +18,7 @@ from orchestrator.model import (
     Step,
     Target,
 )
+from orchestrator.policy import is_degraded
 from orchestrator.ports import Journal, Notifier, Witness
 
 _KINDS = {
@@ -94,7 +93,6 @@ def of_unbegun(job: str, error: QuiesceError) -> Notice:
 
 def _kind(run: Run, target: Target) -> NoticeKind | None:
     """What is to be told of a target that was moved; None when nothing is."""
-    wants_freeze = run.job is not None and run.job.quiesce is not Quiesce.OFF
-    if target.state is State.DONE and wants_freeze and target.consistency in {Consistency.CRASH, Consistency.NONE}:
+    if is_degraded(run.job, target.state, target.consistency):
         return NoticeKind.DEGRADED
     return _KINDS.get(target.state)

@@ -165,14 +165,19 @@ def worst_consistency(consistencies: Sequence[Consistency]) -> Consistency:
     return max(consistencies, key=_BEST_FIRST.index, default=Consistency.NONE)
 
 
+def is_degraded(job: Job | None, state: State, consistency: Consistency) -> bool:
+    """Whether a run, or a target of it, is done at a lower consistency than its job wants."""
+    wants_freeze = job is not None and job.quiesce is not Quiesce.OFF
+    return wants_freeze and state is State.DONE and not consistency.proven
+
+
 def exit_code(run: Run) -> int:
     """The exit code that tells a script how a run ended: see the table in the README."""
     match run.state:
         case State.DONE if any(step.action is Action.HOOK and step.error for step in run.steps):
             return 1
         case State.DONE:
-            wanted = run.job is None or run.job.quiesce is Quiesce.OFF
-            return 0 if wanted or run.consistency in {Consistency.APPLICATION, Consistency.FILESYSTEM} else 4
+            return 4 if is_degraded(run.job, run.state, run.consistency) else 0
         case State.REFUSED:
             return 5
         case State.STUCK | State.RUNNING:  # running: in the hands of another process, which took it over

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from orchestrator.clock import Clock, Deadline, Stop
 from orchestrator.copying import figures_of
 from orchestrator.errors import CallError, ConfigError, JournalError, QuiesceError, Rejected
-from orchestrator.model import Action, Consistency, Fate, Job, Machine, Pruned, Snapshot, State
+from orchestrator.model import Action, Fate, Job, Machine, Pruned, Snapshot, State
 from orchestrator.ports import Connections, Driver, Journal, MergingDriver, Observer, RemovingDriver
 from orchestrator.recorder import Recorder
 from orchestrator.retention import Decision, Point, decide, removal_order
@@ -151,9 +151,8 @@ class Pruning:
         return driver
 
     def _record(self, snapshot: Snapshot, recorder: Recorder) -> None:
-        steps = recorder.unjournaled()
-        self._journal.record(snapshot.run, steps)
-        recorder.journaled(steps)
+        with recorder.journaling() as steps:
+            self._journal.record(snapshot.run, steps)
 
 
 def driver_of(
@@ -198,7 +197,7 @@ def _point(snapshot: Snapshot) -> Point:
     no examination has found it wrong.
     """
     target = snapshot.run.target(snapshot.machine.name)
-    proven = target.consistency in {Consistency.APPLICATION, Consistency.FILESYSTEM}
+    proven = target.consistency.proven
     return Point(
         snapshot.run.id,
         snapshot.created_at,

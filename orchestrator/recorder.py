@@ -56,6 +56,15 @@ class Recorder:
         with self._lock:
             self._journaled += len(steps)
 
+    @contextmanager
+    def journaling(self) -> Iterator[tuple[Step, ...]]:
+        """The steps that the journal does not have yet, which the body of the `with` writes. Afterwards it has them,
+        unless the body raises.
+        """
+        steps = self.unjournaled()
+        yield steps
+        self.journaled(steps)
+
     def found(self, count: int) -> None:
         """The journal was looked at, and has that many of the steps."""
         with self._lock:

@@ -273,9 +273,8 @@ class Recovery:
                 discard(driver, plan, recorder, deadline, record)
 
     def _record(self, run: Run, recorder: Recorder) -> None:
-        steps = recorder.unjournaled()
-        self._journal.record(run, steps)
-        recorder.journaled(steps)
+        with recorder.journaling() as steps:
+            self._journal.record(run, steps)
 
 
 @dataclass(frozen=True)

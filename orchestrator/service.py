@@ -116,8 +116,9 @@ class Service:
         if spec.quiesce is not Quiesce.OFF:
             self._guard.prepare(machines)  # It comes up while all that is before the freeze is done.
         with (stop or Stop()).calling(own.request), self.recovery().recovering(machines):
-            for target in targets:
-                self._by_hand(observer).let_know(target.machine)
+            by_hand = self._by_hand(observer)
+            for each in machines:
+                by_hand.let_know(each)
             run = new_run(self._clock, self._owner, spec, trigger, targets)
             run = replace(run, id=run_id or run.id, scheduled_for=scheduled_for)
             return self._run(run, spec, opened, observer, own)
@@ -170,9 +171,8 @@ class Service:
         lane.agent.reset()  # Its socket serves one client, which the program may want to be.
         recorder = Recorder(lane.machine, self._clock, observer)
         recorder.intend(Action.HOOK, hook=host_hooks.AFTER)
-        intent = recorder.unjournaled()
-        self._journal.record(run, intent)
-        recorder.journaled(intent)
+        with recorder.journaling() as intent:
+            self._journal.record(run, intent)
         told = host_hooks.about(run, job, run.target(lane.machine), lane.driver, self._clock)
         with suppress(CallError):
             deadline = Deadline.after(self._clock, job.hook_timeout)

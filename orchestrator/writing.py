@@ -49,7 +49,6 @@ class Writing:
             lane.target = run.target(lane.machine)
             lane.recorder.found(len(run.steps_of(lane.machine)))
         lane.in_doubt = True
-        steps = lane.recorder.unjournaled()
-        yield steps
-        lane.recorder.journaled(steps)
+        with lane.recorder.journaling() as steps:
+            yield steps
         lane.in_doubt = False

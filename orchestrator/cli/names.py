@@ -6,8 +6,9 @@ from typing import cast
 
 import typer
 
-from orchestrator.cli.wire import Configured, Wire
+from orchestrator.cli.wire import Wire
 from orchestrator.errors import QuiesceError
+from orchestrator.ports import Configured
 
 DEFAULT_CONFIG = Path("/etc/quiesce/quiesce.toml")
 

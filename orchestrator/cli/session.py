@@ -16,11 +16,11 @@ from orchestrator import durations, policy
 from orchestrator.cli import failures
 from orchestrator.cli.output import Output, choose
 from orchestrator.cli.streams import Stream
-from orchestrator.cli.wire import Configured, Operating, Remotely, Service, Wire
+from orchestrator.cli.wire import Operating, Remotely, Service, Wire
 from orchestrator.clock import Bell, Stop
 from orchestrator.errors import QuiesceError
 from orchestrator.model import Run
-from orchestrator.ports import Observer
+from orchestrator.ports import Configured, Observer
 
 T = TypeVar("T")
 

@@ -1,6 +1,6 @@
 """What the command line needs from the rest of the product. `main` hands it in; nothing here knows adapters."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -15,9 +15,7 @@ from orchestrator.model import (
     ExecResult,
     Health,
     ImageFormat,
-    Job,
     Located,
-    Machine,
     Pausable,
     Pause,
     Pruned,
@@ -29,17 +27,7 @@ from orchestrator.model import (
     Verify,
     Wanted,
 )
-from orchestrator.ports import Audit, Observer, Tokens
-
-
-class Configured(Protocol):
-    """What is configured, by name."""
-
-    @property
-    def machines(self) -> Mapping[str, Machine]: ...
-
-    @property
-    def jobs(self) -> Mapping[str, Job]: ...
+from orchestrator.ports import Audit, Configured, Observer, Tokens
 
 
 class Service(Protocol):

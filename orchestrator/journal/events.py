@@ -106,6 +106,6 @@ def _written(connection: Connection, found: Sequence[int]) -> dict[int, list[Ste
         select(events.c.id, steps).join(steps, theirs).where(events.c.id.in_(found)).order_by(events.c.id, steps.c.seq)
     )
     by_event: dict[int, list[Step]] = defaultdict(list)
-    for row in connection.execute(query.order_by(events.c.id, steps.c.seq)):
+    for row in connection.execute(query):
         by_event[row.id].append(rows.step_from(row))
     return by_event

@@ -147,7 +147,8 @@ is_good = (
 ) & targets.c.consistency.in_(
     [
         literal(consistency, targets.c.consistency.type, literal_execute=True)
-        for consistency in (Consistency.APPLICATION, Consistency.FILESYSTEM)
+        for consistency in Consistency
+        if consistency.proven
     ]
 )
 

@@ -4,7 +4,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -12,24 +11,15 @@ from prometheus_client.registry import Collector
 from orchestrator.answers import Frozen, LastGood, Tally
 from orchestrator.clock import Clock, Deadline
 from orchestrator.errors import JournalError
-from orchestrator.evidence import freeze_may_hold
-from orchestrator.model import Action, Coming, Consistency, Job, Machine, Quiesce, Run, State, Step
-from orchestrator.ports import Journal, Statistics
+from orchestrator.evidence import holding
+from orchestrator.model import Coming, Job, Run, State
+from orchestrator.policy import is_degraded
+from orchestrator.ports import Configured, Journal, Statistics
 
 #: Seconds for which what was read is told again.
 _FRESH = 5.0
 #: Over which time runs and windows are counted: what began then is found by an index.
 _DAY = timedelta(days=1)
-
-
-class Configured(Protocol):
-    """What is configured now, by name."""
-
-    @property
-    def machines(self) -> Mapping[str, Machine]: ...
-
-    @property
-    def jobs(self) -> Mapping[str, Job]: ...
 
 
 class History(Collector):
@@ -91,7 +81,7 @@ def _runs(tallies: Iterable[Tally], jobs: Mapping[str, Job]) -> Iterator[Metric]
     for tally in tallies:
         job = jobs.get(tally.job or "")
         counts[job.name if job else "", tally.state.value, tally.consistency.value] += tally.runs
-        if job is not None and job.quiesce is not Quiesce.OFF and _is_lower(tally):
+        if job is not None and is_degraded(job, tally.state, tally.consistency):
             lower[job.name] += tally.runs
     for labels, count in counts.items():
         found.add_metric(labels, count)
@@ -100,17 +90,14 @@ def _runs(tallies: Iterable[Tally], jobs: Mapping[str, Job]) -> Iterator[Metric]
     yield from (found, degraded)
 
 
-def _is_lower(tally: Tally) -> bool:
-    return tally.state is State.DONE and tally.consistency in {Consistency.CRASH, Consistency.NONE}
-
-
 def _freezes(opened: Iterable[Run], machines: Iterable[str], now: datetime) -> Iterator[Metric]:
     seconds, stuck = dict.fromkeys(machines, 0.0), dict.fromkeys(machines, False)
     for run in opened:
         for target in run.targets:
-            name, steps = target.machine.name, run.steps_of(target.machine.name)
-            if target.state in {State.RUNNING, State.STUCK} and freeze_may_hold(steps):
-                seconds[name] = max(0.001, (now - _begin(steps)).total_seconds())
+            name = target.machine.name
+            intent = holding(run.steps_of(name))
+            if target.state in {State.RUNNING, State.STUCK} and intent is not None:
+                seconds[name] = max(0.001, (now - intent.at).total_seconds())
             if target.state is State.STUCK:
                 stuck[name] = True
     frozen = GaugeMetricFamily(
@@ -124,11 +111,6 @@ def _freezes(opened: Iterable[Run], machines: Iterable[str], now: datetime) -> I
     for name in stuck:
         alarms.add_metric([name], stuck[name])
     yield from (frozen, alarms)
-
-
-def _begin(steps: Sequence[Step]) -> datetime:
-    """When what may still hold the guest was begun."""
-    return next(step.at for step in steps if step.action in {Action.FREEZE, Action.THAW})
 
 
 def _longest(found: Iterable[Frozen], machines: Iterable[str]) -> Metric:

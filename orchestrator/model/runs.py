@@ -43,6 +43,11 @@ class Consistency(StrEnum):
     CRASH = "crash"  # there is a cut; that the guest was frozen through it is not proven
     NONE = "none"  # there is no cut, or nobody knows of one
 
+    @property
+    def proven(self) -> bool:
+        """The guest is proven to have been frozen through the cut."""
+        return self in {Consistency.APPLICATION, Consistency.FILESYSTEM}
+
 
 class Action(StrEnum):
     """What a step did."""

@@ -162,9 +162,8 @@ class Entries:
         after_thaw(Deadline.after(self.clock, _JOURNAL))(self._move, run, state, error, recorder)
 
     def _move(self, run: Run, state: State, error: str | None, recorder: Recorder) -> None:
-        steps = recorder.unjournaled()
-        self._journal.move(run, replace(run.targets[0], state=state, error=error), steps)
-        recorder.journaled(steps)
+        with recorder.journaling() as steps:
+            self._journal.move(run, replace(run.targets[0], state=state, error=error), steps)
 
 
 def _needs_agent(target: Target, steps: Sequence[Step]) -> bool:

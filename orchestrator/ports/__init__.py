@@ -8,6 +8,7 @@ answer). No other exception crosses a seam, whatever a hostile guest or a broken
 from orchestrator.ports.access import Audit, Events, Requests, Tokens
 from orchestrator.ports.agents import Agent, Observer
 from orchestrator.ports.backups import Domains, Examine, Images, Repository
+from orchestrator.ports.configured import Configured
 from orchestrator.ports.connections import Connections
 from orchestrator.ports.drivers import (
     CopyingDriver,
@@ -35,6 +36,7 @@ from orchestrator.ports.witnesses import Witness
 __all__ = [
     "Agent",
     "Audit",
+    "Configured",
     "Connections",
     "Copies",
     "CopyingDriver",

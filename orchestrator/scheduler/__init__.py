@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -19,8 +18,8 @@ from apscheduler.triggers.interval import IntervalTrigger
 from orchestrator import notices
 from orchestrator.clock import Bell, Clock, Deadline, Stop
 from orchestrator.errors import AlreadyRun, ConfigError, JournalError, QuiesceError
-from orchestrator.model import Coming, Fate, Horizon, Job, Machine, NoticeKind, Pausable, Run, Sighting, State
-from orchestrator.ports import Nobody, Notifier, Schedules
+from orchestrator.model import Coming, Fate, Horizon, Job, NoticeKind, Pausable, Run, Sighting, State
+from orchestrator.ports import Configured, Nobody, Notifier, Schedules
 from orchestrator.scheduler.agenda import decide, delay
 from orchestrator.scheduler.alarm import Alarm
 from orchestrator.scheduler.queue import Due, Queue
@@ -39,16 +38,6 @@ _MOST_STUCK = 1000
 _JOB, _PRUNE, _PRUNINGS = "job ", "prune", 4
 
 log = structlog.get_logger()
-
-
-class Configured(Protocol):
-    """What is configured, by name."""
-
-    @property
-    def machines(self) -> Mapping[str, Machine]: ...
-
-    @property
-    def jobs(self) -> Mapping[str, Job]: ...
 
 
 class Scheduler:

@@ -4,7 +4,7 @@ import os
 import pwd
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import Depends, Request
 
@@ -36,6 +36,11 @@ class Caller:
     #: Known by a cookie, which a browser sends with whatever any page makes it ask.
     by_cookie: bool = False
 
+    @classmethod
+    def of(cls, token: Token, origin: str, *, by_cookie: bool = False) -> Self:
+        """Who has that token."""
+        return cls(f"token {token.name}", token.role, origin, by_cookie)
+
 
 class Callers:
     """Tells who asks."""
@@ -55,13 +60,13 @@ class Callers:
         if "authorization" in headers:
             scheme, _, secret = headers["authorization"].partition(" ")
             token = self.token(secret.strip() if scheme.lower() == "bearer" else "", address)
-            return Caller(_named(token), token.role, origin)
+            return Caller.of(token, origin)
         if process and (uid := int(address.removeprefix(UID))) in {0, os.geteuid()}:
             return Caller(f"user {_user(uid)}", Role.ADMIN, f"process {port} of this host")
         digest = self.sessions.token(cookies.get(COOKIE, ""))
         found = None if digest is None else self._tokens.find(digest)
         if found is not None and found.holds(self._clock.now()):
-            return Caller(_named(found), found.role, origin, by_cookie=True)
+            return Caller.of(found, origin, by_cookie=True)
         return Caller("nobody", None, origin)
 
     def token(self, secret: str, address: str) -> Token:
@@ -82,10 +87,6 @@ def unknown(detail: str) -> Refusal:
     headers = {"WWW-Authenticate": 'Bearer realm="quiesce"'}
     advice = "Give a token that `quiesce token create` made, as `Authorization: Bearer TOKEN`."
     return Refusal(401, "Unknown", "Nobody knows who you are", detail, headers, advice)
-
-
-def _named(token: Token) -> str:
-    return f"token {token.name}"
 
 
 def _user(number: int) -> str:

@@ -31,7 +31,7 @@ def log_in(
         found = callers.token(token, request.client.host if request.client else "nowhere")
     except Refusal as refusal:
         return rendered(request, "login.html", status=refusal.status, why=str(refusal))
-    request.state.caller = Caller(f"token {found.name}", found.role, before.origin)
+    request.state.caller = Caller.of(found, before.origin)
     answer = RedirectResponse(then if then.startswith("/") and then[1:2] not in {"/", "\\"} else "/", 303)
     session = callers.sessions.begin(digest_of(token))
     answer.set_cookie(COOKIE, session, int(LASTS), secure=True, httponly=True, samesite="strict")

@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from orchestrator.answers import Report
 from orchestrator.demand import Demand
 from orchestrator.model import Coming
-from orchestrator.ports import Audit, Ledger, Schedules, Tokens
+from orchestrator.ports import Audit, Ledger, Schedules, Statistics, Tokens
 from orchestrator.service import Service
 from orchestrator.web.feed import Feed
 
@@ -21,6 +21,7 @@ class Parts:
     service: Service
     demand: Demand
     ledger: Ledger
+    statistics: Statistics
     schedules: Schedules
     #: When each job that has a schedule is due, so many times. Raises JournalError.
     coming: Callable[[int], Sequence[Coming]]

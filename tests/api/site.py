@@ -56,6 +56,7 @@ def make_parts(service: Service, journal: SqlJournal, demand: Demand) -> Parts:
         service=service,
         demand=demand,
         ledger=journal.ledger(),
+        statistics=journal.statistics(),
         schedules=journal.schedules(),
         coming=lambda count: [],
         report=lambda days, overdue: Report(SystemClock().now(), (), (), (), ()),

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 from orchestrator.clock import Deadline
 from orchestrator.errors import Rejected
-from orchestrator.model import Disk, DiskCopy, Overlay, Power, Progress
+from orchestrator.model import Disk, DiskCopy, Power, Progress
+from tests.fakes.hypervisor import WithoutOverlays
 
 
 @dataclass
-class CopyingMachine:
+class CopyingMachine(WithoutOverlays):
     """A hypervisor with one machine."""
 
     machine_disks: tuple[Disk, ...]
@@ -21,21 +22,6 @@ class CopyingMachine:
 
     def disks(self, deadline: Deadline) -> tuple[Disk, ...]:
         return self.machine_disks
-
-    def open_overlays(self, overlays: Sequence[Overlay], deadline: Deadline) -> None:
-        raise NotImplementedError
-
-    def snapshot(self, name: str, overlays: Sequence[Overlay], deadline: Deadline) -> None:
-        raise NotImplementedError
-
-    def has_snapshot(self, name: str, overlays: Sequence[Overlay], deadline: Deadline) -> bool:
-        raise NotImplementedError
-
-    def close_overlays(self, overlays: Sequence[Overlay], deadline: Deadline) -> None:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        pass
 
 
 @dataclass

@@ -5,7 +5,8 @@ from typing import Any
 
 from orchestrator.clock import Deadline
 from orchestrator.errors import Rejected
-from orchestrator.model import Disk, Overlay, Power, Progress
+from orchestrator.model import Power, Progress
+from tests.fakes.hypervisor import WithoutOverlays
 
 Blocks = dict[int, int]
 DISKS = ("vda", "vdb")
@@ -61,7 +62,7 @@ class MemoryMerges:
         self.closed.append(overlay)
 
 
-class Layers:
+class Layers(WithoutOverlays):
     """A machine that is nothing but layers: on another host, unless `local`."""
 
     def __init__(self, merges: MemoryMerges, power: Power = Power.RUNNING, *, local: bool = False) -> None:
@@ -69,24 +70,6 @@ class Layers:
 
     def power(self, deadline: Deadline) -> Power:
         return self._power
-
-    def disks(self, deadline: Deadline) -> tuple[Disk, ...]:
-        raise NotImplementedError
-
-    def open_overlays(self, overlays: Sequence[Overlay], deadline: Deadline) -> None:
-        raise NotImplementedError
-
-    def snapshot(self, name: str, overlays: Sequence[Overlay], deadline: Deadline) -> None:
-        raise NotImplementedError
-
-    def has_snapshot(self, name: str, overlays: Sequence[Overlay], deadline: Deadline) -> bool:
-        raise NotImplementedError
-
-    def close_overlays(self, overlays: Sequence[Overlay], deadline: Deadline) -> None:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        pass
 
 
 def overlay(disk: str, turn: int) -> str:

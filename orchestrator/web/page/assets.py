@@ -12,7 +12,7 @@ router = APIRouter(include_in_schema=False)
 _TYPES = {"page.css": "text/css", "page.js": "text/javascript", "mark.svg": "image/svg+xml"}
 _FOLDER = resources.files("orchestrator.web.page") / "static"
 _CONTENTS = {name: (_FOLDER / name).read_bytes() for name in _TYPES}
-_HEADERS = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+_HEADERS = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
 def address(name: str) -> str:

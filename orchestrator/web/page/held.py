@@ -4,12 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from orchestrator.evidence import freeze_may_hold
-from orchestrator.model import Action, Outcome, Run, State, Target
+from orchestrator.evidence import holding
+from orchestrator.model import Outcome, Run, State, Target
 from orchestrator.states import OPEN
-
-#: The intents after which a guest may be frozen.
-_FREEZING = {Action.FREEZE, Action.THAW}
 
 
 @dataclass(frozen=True)
@@ -50,8 +47,8 @@ def held(runs: Iterable[Run]) -> Iterator[Held]:
 
 def _held(run: Run, target: Target) -> Held:
     steps = run.steps_of(target.machine.name)
-    if freeze_may_hold(steps):
-        intent = next(step for step in steps if step.action in _FREEZING and step.outcome is Outcome.INTENT)
+    intent = holding(steps)
+    if intent is not None:
         return Held(run, target, True, intent.at, intent.action)
     if not steps:
         return Held(run, target, False, run.started_at, "waiting")

@@ -129,8 +129,7 @@ def show(request: Request, here: Here, run: str, machine: str = "") -> Response:
 def machines(request: Request, here: Here) -> Response:
     """All machines, those that were not well for longest first."""
     configured = here.service.machines
-    found = here.ledger.overview(datetime.now(UTC), 0)
-    last_good = answers.last_good_of(configured, found.last_good)
+    last_good = answers.last_good_of(configured, here.statistics.last_good())
     more = max(0, len(last_good) - _ROWS)
     return rendered(request, "machines.html", machines=last_good[:_ROWS], more=more, configured=configured)
 
@@ -141,7 +140,7 @@ def machine(request: Request, here: Here, machine: str) -> Response:
     windows = here.ledger.windows(machine, _WINDOWS)
     if machine not in here.service.machines and not here.ledger.page(Filter(machine=machine), None, 1):
         raise NotFound.in_configuration("machine", machine, here.service.machines)
-    last_good = here.ledger.overview(datetime.now(UTC), 0).last_good
+    last_good = here.statistics.last_good()
     return rendered(
         request,
         "machine.html",

@@ -20,12 +20,6 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
-_HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 #: Characters of one text: an error may be long, a page may not.
 _LONGEST = 2000
 
@@ -35,7 +29,8 @@ def rendered(request: Request, template: str, *, status: int = 200, **values: An
     caller: Caller = request.state.caller
     may_act = caller.role is not None and caller.role.may(Role.OPERATOR)
     known = {"now": datetime.now(UTC), "here": request.url.path, "caller": caller, "may_act": may_act}
-    return HTMLResponse(_templates.get_template(template).render(**known, **values), status, _HEADERS)
+    page = _templates.get_template(template).render(**known, **values)
+    return HTMLResponse(page, status, {"Content-Security-Policy": POLICY})
 
 
 def _value(value: object) -> str:
